@@ -1,0 +1,50 @@
+"""The command line: it parses, calls the library, and prints."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vocaffect import __version__
+from vocaffect.errors import VocaffectError
+
+app = typer.Typer(
+    name="vocaffect",
+    help="Recognise emotion in speech: train, measure honestly, pack into one file, run anywhere.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vocaffect {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _register_commands() -> None:
+    from vocaffect.cli import data, recognize, serve, train
+
+    for room in (recognize, data, train, serve):
+        room.register(app)
+
+
+def main() -> None:
+    """Run the command line; a mistake in the input is one sentence on stderr and exit code 2."""
+    _register_commands()
+    try:
+        app()
+    except VocaffectError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
