@@ -29,7 +29,7 @@ def voice(pitch_hz: float, seconds: float = 2.0) -> Samples:
     """A buzz of ten harmonics whose level rises and falls, as unlike a sine as a vowel is."""
     harmonics = np.sum([tone(k * pitch_hz, seconds, 0.3 / k) for k in range(1, 11)], axis=0)
     envelope = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * np.arange(len(harmonics)) / 16_000)
-    return (harmonics * envelope).astype(np.float32)
+    return np.asarray(harmonics * envelope, np.float32)
 
 
 def power(samples: Samples) -> float:

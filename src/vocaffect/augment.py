@@ -1,7 +1,7 @@
 """Waveform augmentation: draw the parameters once, then apply them to samples as often as you like.
 
-The generator is the caller's, derived from (seed, epoch, clip), so a resumed run hears what an
-unbroken one would have heard. Applying is a pure function of samples and parameters; noise carries its own seed among them.
+The generator is the caller's, derived from (seed, epoch, clip), so a resumed run hears what an unbroken
+one would have heard. Applying is a pure function of samples and parameters; noise carries its own seed.
 """
 
 from dataclasses import dataclass
