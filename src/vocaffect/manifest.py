@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,8 +30,8 @@ class ManifestError(VocaffectError):
 class Utterance:
     """One labelled clip; ``path`` is relative to the manifest's root, with forward slashes.
 
-    ``sha256`` is over the decoded samples (see `vocaffect.audio.Measurement`), ``speaker`` carries the corpus'
-    name in front ("ravdess-01") or is empty where nobody knows, ``sex`` is "male", "female" or "".
+    ``sha256`` is over the decoded samples (see `vocaffect.audio.Measurement`), ``speaker`` carries the name
+    of the corpus in front ("ravdess-01") or is empty where nobody knows, ``sex`` is "male", "female" or "".
     """
 
     path: str
@@ -60,7 +61,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.utterances, key=lambda utterance: utterance.path))
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             if before.path == after.path:
                 raise ManifestError(f"the manifest names {after.path} twice: keep one of the two rows")
         for utterance in ordered:
@@ -145,8 +146,8 @@ class Manifest:
         manifest = Manifest(Path(root if root is not None else stored), tuple(_utterances(rows, source)))
         if header.get("hash", manifest.hash) != manifest.hash:
             raise ManifestError(
-                f"the rows of {source} are not those its hash was made of, so it was cut short or edited: run "
-                "'vocaffect data prepare' again, or delete its first line if you meant to edit it"
+                f"the rows of {source} do not match its hash, so it was cut short or edited: run 'vocaffect "
+                "data prepare' again, or if you meant to edit it delete its first line and pass --data-root"
             )
         return manifest
 
@@ -162,7 +163,7 @@ def _check_inside(path: str) -> None:
 
 
 def _stored_root(root: Path, target: Path) -> str:
-    """The root as the manifest stores it: relative if it holds the manifest's folder's clips, else absolute."""
+    """The root as stored: relative where the clips lie beside or below the manifest, else absolute."""
     absolute, folder = root.resolve(), target.parent.resolve()
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else absolute.as_posix()
 
@@ -186,8 +187,8 @@ def _read_csv(source: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
         raise ManifestError(f"{source} is no CSV text: make it with 'vocaffect data prepare'") from None
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
         raise ManifestError(
-            f"{source} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: make a manifest of your own "
-            f"table with 'vocaffect data prepare {source} -o manifest.csv'"
+            f"{source} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: make a manifest of a "
+            f"table of your own with 'vocaffect data prepare {source} -o manifest.csv'"
         )
     header = {"root": json.loads(match["root"]), "hash": match["hash"]} if match else {}
     return header, rows

@@ -1,0 +1,137 @@
+"""What every corpus reader has in common, and the registry that finds one by its name."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar, cast
+
+from vocaffect.errors import VocaffectError, unknown_name
+
+EXTENSIONS = frozenset(
+    {".aiff", ".au", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm"}
+)
+"""Files that corpus readers take for clips."""
+
+
+class CorpusError(VocaffectError):
+    """A corpus cannot be read; the message says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One labelled clip as its corpus names it, before its audio is read.
+
+    ``path`` is absolute or relative to the corpus' folder; ``emotion`` is the corpus' own word; ``speaker``
+    is the corpus' own number or name, empty where nobody knows.
+    """
+
+    path: Path
+    emotion: str
+    speaker: str = ""
+    sex: str = ""
+    intensity: str = ""
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The official download of a corpus: a zip, its published size and MD5, and the most it may unpack to."""
+
+    url: str
+    file_name: str
+    num_bytes: int
+    md5: str
+    max_unpacked_bytes: int
+
+
+class Corpus:
+    """A corpus of labelled speech: where it is, its licence, and what its file names mean.
+
+    A reader of your own is a subclass with its own `collect_files`.
+    """
+
+    name: str = ""
+    title: ClassVar[str] = ""
+    language: ClassVar[str] = ""
+    homepage: ClassVar[str] = ""
+    licence: ClassVar[str] = "not stated"
+    citation: ClassVar[str] = ""
+    num_clips: ClassVar[int | None] = None
+    archive: ClassVar[Archive | None] = None
+
+    def collect_files(self, root: Path) -> Iterable[Entry]:
+        """The labelled clips below the corpus' own folder, in any order."""
+        raise NotImplementedError(f"{type(self).__name__} must say how to collect_files")
+
+    def locate(self, data_root: Path) -> Path:
+        """The corpus' folder: ``data_root/name`` where there is one, otherwise ``data_root`` itself."""
+        return data_root / self.name if self.name and (data_root / self.name).is_dir() else data_root
+
+    def collect(self, data_root: Path) -> list[Entry]:
+        """Every labelled clip of the corpus, with absolute paths, sorted by path.
+
+        Raises:
+            CorpusError: if there is no such folder or no clip in it.
+        """
+        if not data_root.exists():
+            raise CorpusError(f"there is no folder {data_root}: pass the folder of the clips as --data-root")
+        root = self.locate(data_root).resolve()
+        entries = sorted(self.collect_files(root), key=lambda entry: root / entry.path)
+        if not entries:
+            cure = (
+                f"get them with 'vocaffect data download {self.name}'"
+                if self.archive
+                else "check --data-root"
+            )
+            raise CorpusError(f"no clips of {self.name or 'the corpus'} lie under {data_root}: {cure}")
+        return entries
+
+
+Reader = Callable[[Path], Iterable[Entry]]
+_T = TypeVar("_T", type[Corpus], Reader)
+_CORPORA: dict[str, type[Corpus]] = {}
+
+
+def register_corpus(name: str) -> Callable[[_T], _T]:
+    """Make a `Corpus` subclass, or a function from a folder to entries, known under a name."""
+
+    def register(reader: _T) -> _T:
+        _CORPORA[name] = corpus_class(name, reader)
+        return reader
+
+    return register
+
+
+def corpus_class(name: str, reader: type[Corpus] | Reader) -> type[Corpus]:
+    """The `Corpus` subclass of that name that reads as ``reader`` does."""
+    if isinstance(reader, type) and issubclass(reader, Corpus):
+        reader.name = name
+        return reader
+
+    def collect_files(self: Corpus, root: Path) -> Iterable[Entry]:
+        return cast(Reader, reader)(root)
+
+    return type(name, (Corpus,), {"name": name, "collect_files": collect_files, "__doc__": reader.__doc__})
+
+
+def corpus_names() -> tuple[str, ...]:
+    """The names of all corpora that are known, sorted."""
+    return tuple(sorted(_CORPORA))
+
+
+def get_corpus(name: str) -> Corpus:
+    """The corpus of that name.
+
+    Raises:
+        CorpusError: if the name is not known; the message offers the nearest.
+    """
+    if name not in _CORPORA:
+        raise CorpusError(unknown_name("corpus", name, _CORPORA))
+    return _CORPORA[name]()
+
+
+def find_clips(root: Path) -> Iterator[Path]:
+    """Every audio file below a folder, by its extension, hidden files left out."""
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file():
+            yield path

@@ -1,0 +1,108 @@
+"""From a corpus' files to a manifest: every clip is decoded once, hashed and measured."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from vocaffect.audio import AudioError, measure
+from vocaffect.corpora.base import Corpus, CorpusError, Entry, Reader, corpus_class, get_corpus
+from vocaffect.corpora.own import Table
+from vocaffect.labels import emotion_of
+from vocaffect.manifest import Manifest, Utterance
+
+Progress = Callable[[int, int], None]
+
+
+def prepare(
+    corpus: str | Corpus | type[Corpus] | Reader,
+    data_root: Path | str,
+    *,
+    partial: bool = False,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """The manifest of a corpus that lies under ``data_root``; ``progress`` hears (clips done, clips in all).
+
+    ``corpus`` is a name, a table (``clips.csv``), ``reader.py:Name``, a `Corpus`, or a function from a folder
+    to entries. Clips whose emotion has no place among the eight are left out.
+
+    Raises:
+        CorpusError: if clips are missing (unless ``partial``) or cannot be read (unless ``skip_broken``).
+    """
+    reader, root = resolve_corpus(corpus), Path(data_root).resolve()
+    entries = reader.collect(root)
+    if reader.num_clips is not None and len(entries) != reader.num_clips and not partial:
+        raise CorpusError(
+            f"{len(entries)} clips of {reader.name} lie under {data_root}, but the corpus has "
+            f"{reader.num_clips}: get the whole corpus, or pass --partial to go on with these"
+        )
+    utterances: list[Utterance] = []
+    broken: list[AudioError] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            utterances.extend(_utterances(reader, entry, root))
+        except AudioError as error:
+            broken.append(error)
+        if progress is not None:
+            progress(number, len(entries))
+    if broken and not (skip_broken and utterances):
+        raise CorpusError(
+            f"{len(broken)} of {len(entries)} clips cannot be used; the first: {broken[0]} "
+            "(--skip-broken leaves such clips out)"
+        )
+    return Manifest(root, tuple(utterances))
+
+
+def resolve_corpus(corpus: str | Corpus | type[Corpus] | Reader) -> Corpus:
+    """The reader that a name, a table, a ``reader.py:Name``, a class or a function stands for.
+
+    Raises:
+        CorpusError: if there is no such reader.
+    """
+    if isinstance(corpus, Corpus):
+        return corpus
+    if not isinstance(corpus, str):
+        return corpus_class(corpus.__name__.lower(), corpus)()
+    file, _, name = corpus.rpartition(":")
+    if file.endswith(".py"):
+        return resolve_corpus(_load_reader(Path(file), name))
+    return Table(Path(corpus)) if corpus.lower().endswith(".csv") else get_corpus(corpus)
+
+
+def _load_reader(file: Path, name: str) -> type[Corpus] | Reader:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise CorpusError(f"there is no reader {file}: check the path")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    reader: type[Corpus] | Reader | None = getattr(module, name, None)
+    if reader is None:
+        raise CorpusError(
+            f"{file} defines no {name}: name a class or a function in it, as in reader.py:MyCorpus"
+        )
+    return reader
+
+
+def _utterances(corpus: Corpus, entry: Entry, root: Path) -> list[Utterance]:
+    """The entry as an utterance; none if its emotion is not one of the eight."""
+    emotion = emotion_of(entry.emotion)
+    if emotion is None:
+        return []
+    path = Path(os.path.normpath(corpus.locate(root) / entry.path))
+    if not path.is_relative_to(root):
+        raise CorpusError(f"{path} is not under {root}: pass a folder that holds all clips as --data-root")
+    heard = measure(path)
+    return [
+        Utterance(
+            path=path.relative_to(root).as_posix(),
+            sha256=heard.sha256,
+            duration_s=round(heard.duration_s, 6),
+            speaker=f"{corpus.name}-{entry.speaker}" if entry.speaker else "",
+            sex=entry.sex,
+            emotion=emotion,
+            intensity=entry.intensity,
+            sentence=entry.sentence,
+            corpus=corpus.name,
+        )
+    ]
