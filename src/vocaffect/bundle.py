@@ -1,0 +1,313 @@
+"""One trained recogniser in one `.onnx` file: the card inside, its seal, and the checks made before use.
+
+The graph maps `samples (batch, num_samples)` and named state tensors onto `logits`, `features`, `active` and
+the next state. The card is one JSON text in the model's `metadata_props["vocaffect"]`. Its last field is a
+SHA-256 over the whole file with the digest itself read as zeros, so a flipped bit anywhere is found before
+onnxruntime parses a byte of it; that rule is the same in every format version.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from vocaffect.card import FORMAT_VERSION, NO_DIGEST, Card, Golden
+from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.files import atomic_path
+from vocaffect.units import SAMPLE_RATE, seconds_to_samples
+from vocaffect.utterance import Output, State, fresh_state, softmax
+
+METADATA_KEY = "vocaffect"
+BUNDLES = Path(__file__).parent / "bundles"
+"""Where the recognisers that come with the package lie."""
+
+_SEALED = re.compile(rb'"digest":"sha256:([0-9a-f]{64})"\}\Z')
+_METADATA_PROPS = 14
+
+
+class BundleError(VocaffectError):
+    """A bundle that must not be used, and why."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle: its card and the one onnxruntime session that runs it."""
+
+    card: Card
+    session: onnxruntime.InferenceSession
+    path: Path | None
+
+    def run(self, samples: NDArray[np.float32], state: State | None = None) -> Output:
+        """Run the graph once on samples (batch, num_samples), from a fresh state if none is given."""
+        if state is None:
+            state = fresh_state(self.card, len(samples))
+        feed = {"samples": samples, **{f"state.{name}": value for name, value in state.items()}}
+        names = [spec.name for spec in self.card.state]
+        wanted = ["logits", "features", "active", *(f"next_state.{name}" for name in names)]
+        logits, features, active, *state_values = self.session.run(wanted, feed)
+        return Output(logits, features, active, dict(zip(names, state_values, strict=True)))
+
+
+def golden_signal(seconds: float) -> NDArray[np.float32]:
+    """A test signal (num_samples,) from a formula: gliding harmonics, syllables, a pause at the end."""
+    t = np.arange(seconds_to_samples(seconds), dtype=np.float64) / SAMPLE_RATE
+    phase = 2 * np.pi * (140 * t + 4 * np.sin(2 * np.pi * 1.7 * t))
+    voice = sum(np.sin(k * phase + k * k) / k for k in range(1, 13))
+    hiss = np.sin(1e5 * t * t + 40 * np.sin(7919 * t))
+    syllables = np.sin(np.pi * 4 * t) ** 2 * (t < 0.8 * seconds)
+    return np.asarray(0.1 * syllables * voice + 0.003 * hiss, np.float32)
+
+
+def make_golden(model: bytes, card: Card, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
+    """The golden vector of an unsealed model: what it answers to `golden_signal(seconds)` here and now."""
+    posterior = _golden_posterior(Bundle(card, _open_session(model, "the model", 1), None), seconds)
+    return Golden(seconds=seconds, posterior=[float(p) for p in posterior], tolerance=tolerance)
+
+
+def seal(model: bytes, card: Card) -> bytes:
+    """The bytes of a bundle: an ONNX model, then its card as one more metadata entry, digest filled in.
+
+    A card the model already carries is dropped. Protobuf lets the elements of a repeated field lie anywhere,
+    so appending `metadata_props` (field 14 of ModelProto, onnx.proto) needs no parsing of the graph.
+    """
+    return seal_fields(model, card.model_dump(mode="json"))
+
+
+def seal_fields(model: bytes, fields: Mapping[str, Any]) -> bytes:
+    """Like `seal`, for card fields that nobody has checked."""
+    body = b"".join(model[start:end] for start, end, value in _top_fields(model) if _card_text(value) is None)
+    others = {name: value for name, value in fields.items() if name != "digest"}
+    text = json.dumps({**others, "digest": NO_DIGEST}, separators=(",", ":"))
+    entry = _delimited(1, METADATA_KEY.encode()) + _delimited(2, text.encode())
+    blank = body + _delimited(_METADATA_PROPS, entry)
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    return blank[: -len(digest) - 2] + digest + blank[-2:]
+
+
+def unseal(data: bytes, name: str = "the bundle") -> Card:
+    """The card in the bytes of a bundle; the bytes are checked, the graph is not parsed.
+
+    Raises:
+        BundleError: as `read_card`; `name` is how the message calls the bundle.
+    """
+    texts = [text for _, _, value in _top_fields(data, name) if (text := _card_text(value)) is not None]
+    sealed = _SEALED.search(texts[0]) if len(texts) == 1 else None
+    if sealed is None:
+        raise BundleError(f"{name} is no vocaffect bundle or is cut short; copy it again or export it again")
+    at = data.rindex(sealed[1])
+    if hashlib.sha256(data[:at] + b"0" * 64 + data[at + 64 :]).hexdigest().encode() != sealed[1]:
+        raise BundleError(
+            f"{name} is damaged: its bytes do not match its digest; copy it again or export it again"
+        )
+    return _parse_card(json.loads(texts[0]), name)
+
+
+def write_bundle(path: Path | str, model: bytes, card: Card) -> None:
+    """Seal a model and write it, all or nothing.
+
+    Raises:
+        BundleError: if the result would be refused at load; nothing is written then.
+    """
+    data = seal(model, card)
+    _open(data, Path(path), threads=1)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def created_now() -> str:
+    """The present moment for `Card.created`, in UTC to the second (ISO 8601)."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def shipped_names() -> list[str]:
+    """The names of the recognisers that come with the package."""
+    return sorted(path.stem for path in BUNDLES.glob("*.onnx"))
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file of a shipped recogniser ("default" is "live"), or the path itself.
+
+    Raises:
+        BundleError: if there is neither a file nor a shipped recogniser of that name.
+    """
+    path = Path(name_or_path)
+    name = "live" if str(name_or_path) == "default" else str(name_or_path)
+    if name in shipped_names():
+        return BUNDLES / f"{name}.onnx"
+    if path.is_file():
+        return path
+    if path.suffix == ".onnx" or path.parent != Path():
+        raise BundleError(
+            f"there is no bundle at {path}; write one with `vocaffect export RUN -o {path.name}`"
+        )
+    raise BundleError(unknown_name("recogniser", name, shipped_names()))
+
+
+def read_card(path: Path | str) -> Card:
+    """The card of a bundle whose bytes are whole.
+
+    Raises:
+        BundleError: if the file is no bundle, is damaged, or its card is not one this version can read.
+    """
+    return unseal(_read(Path(path)), str(path))
+
+
+def load_bundle(path: Path | str, *, threads: int = 1) -> Bundle:
+    """Read, check and open a bundle; it runs on `threads` threads.
+
+    Raises:
+        BundleError: if the file is cut short or altered, its format version or a field is not known, its
+            graph does not match its card, or it does not answer the golden signal as its card says.
+    """
+    return _open(_read(Path(path)), Path(path), threads)
+
+
+def _open(data: bytes, path: Path, threads: int) -> Bundle:
+    card = unseal(data, str(path))
+    bundle = Bundle(card, _open_session(data, str(path), threads), path)
+    _check_graph(bundle)
+    difference = float(np.max(np.abs(_golden_posterior(bundle, card.golden.seconds) - card.golden.posterior)))
+    if not difference <= card.golden.tolerance:
+        raise BundleError(
+            f"{path} fails its golden vector: its posterior is off by {difference:.2g}, allowed are "
+            f"{card.golden.tolerance:.2g}; export it again, or try another version of onnxruntime"
+        )
+    return bundle
+
+
+def _golden_posterior(bundle: Bundle, seconds: float) -> NDArray[np.float32]:
+    card = bundle.card
+    signal = golden_signal(seconds)
+    if card.streaming == "window":
+        last = signal[-card.window_samples :]
+        signal = np.concatenate([np.zeros(card.window_samples - len(last), np.float32), last])
+    else:
+        signal = signal[: len(signal) // card.hop * card.hop]
+    try:
+        logits = bundle.run(signal[None]).logits.reshape(-1, len(card.labels))[-1]
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise BundleError(
+            f"{bundle.path or 'the model'} does not run on its golden signal: {error}"
+        ) from error
+    return softmax(logits, card.temperature)
+
+
+def _open_session(model: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(
+            f"onnxruntime cannot open {name}; try `pip install -U onnxruntime` ({error})"
+        ) from error
+
+
+def _check_graph(bundle: Bundle) -> None:
+    names = [spec.name for spec in bundle.card.state]
+    inputs = {node.name for node in bundle.session.get_inputs()}
+    outputs = {node.name for node in bundle.session.get_outputs()}
+    missing = {"samples", *(f"state.{name}" for name in names)} ^ inputs
+    missing |= {"logits", "features", "active", *(f"next_state.{name}" for name in names)} - outputs
+    if missing:
+        raise BundleError(
+            f"{bundle.path}: graph and card disagree about {', '.join(sorted(missing))}; export it again"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise BundleError(f"cannot read the bundle {path} ({reason}); check the path") from error
+
+
+def _parse_card(fields: Mapping[str, Any], name: str) -> Card:
+    version = fields.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{name} has bundle format version {version}, this vocaffect reads version {FORMAT_VERSION}; "
+            "install the vocaffect it was made with, or export it again"
+        )
+    try:
+        return Card.model_validate(fields)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
+        raise BundleError(f"the card of {name} is not valid ({faults}); export it again") from error
+
+
+def _top_fields(data: bytes, name: str = "the model") -> Iterator[tuple[int, int, bytes | None]]:
+    """Start, end and, for metadata entries, content of every top-level field of a protobuf message."""
+    position = 0
+    while position < len(data):
+        start = position
+        try:
+            tag, position = _varint(data, position)
+            size, content = _extent(data, position, tag & 7)
+        except (IndexError, ValueError):
+            raise BundleError(
+                f"{name} is no ONNX file or is cut short; copy it again or export it again"
+            ) from None
+        position = content + size
+        if position > len(data):
+            raise BundleError(f"{name} is cut short; copy it again or export it again")
+        yield start, position, data[content:position] if tag == _METADATA_PROPS << 3 | 2 else None
+
+
+def _extent(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
+    """Size and start of a field's content (protobuf encoding, "message structure")."""
+    match wire_type:
+        case 0:
+            return _varint(data, position)[1] - position, position
+        case 1:
+            return 8, position
+        case 2:
+            return _varint(data, position)
+        case 5:
+            return 4, position
+        case _:
+            raise ValueError(f"wire type {wire_type}")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("a number of more than ten bytes")
+
+
+def _delimited(field: int, content: bytes) -> bytes:
+    size, header = len(content), bytearray([field << 3 | 2])
+    while size > 0x7F:
+        header.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes(header) + bytes([size]) + content
+
+
+def _card_text(entry: bytes | None) -> bytes | None:
+    """The JSON text in a metadata entry, if the entry is the card."""
+    key = _delimited(1, METADATA_KEY.encode())
+    if entry is None or not entry.startswith(key):
+        return None
+    try:
+        size, start = _varint(entry, len(key) + 1)
+    except (IndexError, ValueError):
+        return None
+    return entry[start:] if entry[len(key)] == 2 << 3 | 2 and start + size == len(entry) else None
