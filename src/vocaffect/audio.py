@@ -42,6 +42,10 @@ class AudioError(VocaffectError):
     """A clip cannot be used; the message says why and how to mend it."""
 
 
+class EmptyAudioError(AudioError):
+    """A clip holds nothing, or less than one analysis window."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """A decoded clip: ``samples`` float32 ``(num_samples,)``, mono, 16 kHz, in [-1, 1]."""
@@ -176,9 +180,9 @@ class _Source:
             if len(block):
                 yield block
         if num_samples == 0:
-            raise AudioError(f"{self.name} holds no samples: record or export it again")
+            raise EmptyAudioError(f"{self.name} holds no samples: record or export it again")
         if num_samples < MIN_S * self.rate:
-            raise AudioError(
+            raise EmptyAudioError(
                 f"{self.name} holds {num_samples} sample{'s' * (num_samples > 1)}, "
                 f"less than {MIN_S * 1000:g} ms, in which no emotion can be heard: give a longer clip"
             )

@@ -1,0 +1,180 @@
+"""Who is tested in which fold: the published protocols, kept as data, and folds made for any manifest.
+
+Nothing here draws random numbers: what is shuffled is ordered by a hash of the seed and its name, so a split
+is the same on every machine and with every version of every library.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import chain, zip_longest
+from pathlib import PurePosixPath
+from typing import Literal
+
+from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.manifest import Utterance
+
+Kind = Literal["speakers", "random", "kfold", "all"]
+
+
+class SplitError(VocaffectError):
+    """A split cannot be made or read; the message says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way of choosing test sides: ``folds`` of speakers, ``fractions`` of clips, or a number of folds."""
+
+    name: str
+    kind: Kind
+    about: str
+    folds: tuple[tuple[str, ...], ...] = ()
+    fractions: tuple[float, ...] = ()
+    num_folds: int = 1
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Clips that a split may not part: those of one speaker, or of speakers who share identical audio."""
+
+    name: str
+    utterances: tuple[Utterance, ...]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+
+@cache
+def protocols() -> dict[str, Protocol]:
+    """Every protocol by its name."""
+    table = json.loads((files("vocaffect") / "protocols.json").read_text(encoding="utf-8"))
+    return {name: _protocol(name, **entry) for name, entry in table.items()}
+
+
+def _protocol(
+    name: str,
+    kind: Kind,
+    about: str,
+    folds: Sequence[Sequence[str]] = (),
+    fractions: Sequence[float] = (),
+    num_folds: int = 1,
+) -> Protocol:
+    return Protocol(name, kind, about, tuple(map(tuple, folds)), tuple(fractions), len(folds) or num_folds)
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        SplitError: if the name is not known; the message offers the nearest.
+    """
+    if name not in protocols():
+        raise SplitError(unknown_name("protocol", name, protocols()))
+    return protocols()[name]
+
+
+def clip_units(utterances: Iterable[Utterance]) -> list[Unit]:
+    """One unit a clip, with clips of identical audio in one."""
+    return _components(utterances, _clip_name)
+
+
+def speaker_units(utterances: Iterable[Utterance]) -> list[Unit]:
+    """One unit a speaker, with speakers who share identical audio in one; unknown speakers go by clip."""
+    return _components(utterances, lambda utterance: utterance.speaker or _clip_name(utterance))
+
+
+def _clip_name(utterance: Utterance) -> str:
+    """The clip's folder and name without what differs between copies of a corpus: its root and its format."""
+    path = PurePosixPath(utterance.path)
+    return f"{path.parent.name}/{path.stem}"
+
+
+def _components(utterances: Iterable[Utterance], key: Callable[[Utterance], str]) -> list[Unit]:
+    """The clips joined wherever they share a key or a hash; each unit is named after its first key."""
+    parent: dict[str, str] = {}
+
+    def find(node: str) -> str:
+        while parent.setdefault(node, node) != node:
+            node = parent[node]
+        return node
+
+    listed = list(utterances)
+    for utterance in listed:
+        parent[find(f"sha256 {utterance.sha256}")] = find(f"key {key(utterance)}")
+    members: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in listed:
+        members[find(f"key {key(utterance)}")].append(utterance)
+    return [Unit(min(map(key, unit)), tuple(unit)) for unit in members.values()]
+
+
+def shuffled(units: Iterable[Unit], seed: int, fold: int = 0) -> list[Unit]:
+    """The units in an order that depends on the seed, the fold and their names alone."""
+    return sorted(units, key=lambda unit: hashlib.sha256(f"{seed}/{fold}/{unit.name}".encode()).digest())
+
+
+def hold_out(units: Iterable[Unit], fraction: float, seed: int, fold: int) -> tuple[list[Unit], list[Unit]]:
+    """Part the units into (kept, held out): about ``fraction`` of the clips, each corpus and sex in turn.
+
+    Raises:
+        SplitError: if a fraction is wanted of fewer than two units.
+    """
+    order = _in_turn(shuffled(units, seed, fold))
+    wanted = fraction * sum(map(len, order))
+    if wanted and len(order) < 2:
+        raise SplitError(
+            "the training side has a single speaker, so none can be held out for validation: add speakers, "
+            "or ask for a validation fraction of 0"
+        )
+    held: list[Unit] = []
+    while wanted > 0 and len(order) > 1 and (not held or 2 * wanted >= len(order[0])):
+        held.append(order.pop(0))
+        wanted -= len(held[-1])
+    return order, held
+
+
+def _in_turn(units: Iterable[Unit]) -> list[Unit]:
+    """The units reordered so that those of each corpus and sex come in turn."""
+    groups: dict[tuple[str, str], list[Unit]] = defaultdict(list)
+    for unit in units:
+        groups[unit.utterances[0].corpus, unit.utterances[0].sex].append(unit)
+    return [unit for turn in zip_longest(*groups.values()) for unit in turn if unit is not None]
+
+
+def balanced_folds(units: Iterable[Unit], num_folds: int, seed: int) -> list[list[Unit]]:
+    """Deal the units out to folds alike in size, emotions and sexes: greedily, the largest units first.
+
+    A unit goes where the clips that resemble it are fewest: the fold with the least sum over its properties
+    of (clips with that property in the fold) * (clips with it in the unit) / (clips with it in all).
+
+    Raises:
+        SplitError: if there are fewer units than folds.
+    """
+    order = sorted(shuffled(units, seed), key=len, reverse=True)
+    if not 2 <= num_folds <= len(order):
+        raise SplitError(
+            f"{len(order)} speakers cannot make {num_folds} folds: ask for at least 2, at most one a speaker"
+        )
+    total = Counter(chain.from_iterable(map(_properties, order)))
+    folds: list[list[Unit]] = [[] for _ in range(num_folds)]
+    loads: list[Counter[str]] = [Counter() for _ in range(num_folds)]
+    for unit in order:
+        counts = Counter(_properties(unit))
+
+        def crowding(fold: int, counts: Counter[str] = counts) -> tuple[float, int]:
+            return sum(loads[fold][name] * n / total[name] for name, n in counts.items()), fold
+
+        chosen = min(range(num_folds), key=crowding)
+        folds[chosen].append(unit)
+        loads[chosen] += counts
+    return folds
+
+
+def _properties(unit: Unit) -> list[str]:
+    """What a fold should have its share of: clips, clips of each emotion, clips of each sex."""
+    return [
+        name for clip in unit.utterances for name in ("clip", f"emotion {clip.emotion}", f"sex {clip.sex}")
+    ]

@@ -1,0 +1,307 @@
+"""Who trains, who validates, who is tested: made by protocol, stored as a file, and audited for leaks."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+from vocaffect.audio import AudioError, EmptyAudioError, measure
+from vocaffect.files import write_text
+from vocaffect.manifest import Manifest, Utterance
+from vocaffect.protocols import (
+    Protocol,
+    SplitError,
+    Unit,
+    balanced_folds,
+    clip_units,
+    get_protocol,
+    hold_out,
+    protocols,
+    shuffled,
+    speaker_units,
+)
+
+__all__ = ["Audit", "Finding", "Split", "SplitError", "audit", "make_split", "num_folds", "protocols"]
+
+SIDES = ("train", "validation", "test")
+SILENT_DB = -80.0
+"""The quietest acted speech we know (RAVDESS, calm) has an RMS level of -64 dB of full scale."""
+MAX_CLIPPED = 1e-4
+"""A clip is called clipped where more than this fraction of its samples follows another at full scale."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The clips of one fold, as sorted paths within a manifest, on three sides that share none.
+
+    Raises:
+        SplitError: if a clip is on two sides.
+    """
+
+    name: str
+    fold: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for side in SIDES:
+            object.__setattr__(self, side, tuple(sorted(getattr(self, side))))
+        for one, other in combinations(SIDES, 2):
+            if both := set(getattr(self, one)) & set(getattr(self, other)):
+                raise SplitError(f"{min(both)} is on the {one} and the {other} side: keep it on one of them")
+
+    @cached_property
+    def hash(self) -> str:
+        """64 hex digits over everything the split says."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    def of(self, manifest: Manifest) -> tuple[Manifest, Manifest, Manifest]:
+        """The train, validation and test clips of a manifest.
+
+        Raises:
+            ManifestError: if the manifest lacks one of them.
+        """
+        train, validation, test = (manifest.select_paths(getattr(self, side)) for side in SIDES)
+        return train, validation, test
+
+    def write(self, path: Path | str) -> None:
+        """Write the split as JSON, all or nothing."""
+        write_text(path, json.dumps({**self._content(), "hash": self.hash}, indent=1) + "\n")
+
+    @staticmethod
+    def read(path: Path | str) -> "Split":
+        """Read a split written by `write`.
+
+        Raises:
+            SplitError: if it is missing, no split, or not what its hash says.
+        """
+        try:
+            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            stored = content.pop("hash")
+            train, validation, test = (tuple(map(str, content[side])) for side in SIDES)
+            name, fold, seed = str(content["name"]), int(content["fold"]), int(content["seed"])
+            split = Split(name, fold, train, validation, test, seed)
+        except FileNotFoundError:
+            raise SplitError(f"there is no split {path}: make one with 'vocaffect data split'") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise SplitError(f"{path} is no split: make one with 'vocaffect data split'") from None
+        if stored != split.hash:
+            raise SplitError(f"{path} is not what its hash says, so it was edited or damaged: make it again")
+        return split
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "fold": self.fold,
+            "seed": self.seed,
+            "train": list(self.train),
+            "validation": list(self.validation),
+            "test": list(self.test),
+        }
+
+
+def num_folds(protocol: str, manifest: Manifest | None = None, folds: int | None = None) -> int:
+    """How many folds a protocol has; ``folds`` is the number asked of one that leaves it open.
+
+    Left open by the caller too, it is the protocol's own, or the number of speakers if there are fewer.
+    """
+    chosen = get_protocol(protocol)
+    if chosen.kind != "kfold":
+        return chosen.num_folds
+    speakers = chosen.num_folds if manifest is None else max(2, len(manifest.speakers))
+    return folds or min(chosen.num_folds, speakers)
+
+
+def make_split(
+    manifest: Manifest,
+    protocol: str,
+    fold: int = 1,
+    seed: int = 0,
+    validation_fraction: float = 0.2,
+    folds: int | None = None,
+) -> Split:
+    """Make one fold (counted from 1) of a protocol; the same arguments give the same split everywhere.
+
+    The validation side is about ``validation_fraction`` of the training side's clips, from speakers who are
+    held out of it, of each sex in turn. Clips of identical audio are kept on one side: a training clip that
+    sounds like a test clip is dropped. ``seed-random`` has its own fractions and knows no speakers.
+
+    Raises:
+        SplitError: if the protocol is not known or the manifest cannot be split that way.
+    """
+    chosen = get_protocol(protocol)
+    folds = num_folds(protocol, manifest, folds)
+    if not 1 <= fold <= folds:
+        raise SplitError(f"{protocol} has the folds 1 to {folds}, not {fold}: choose one of these")
+    if not 0.0 <= validation_fraction < 1.0:
+        raise SplitError(
+            f"a validation fraction of {validation_fraction:g} is not in [0, 1): choose one, as 0.2"
+        )
+    if not len(manifest):
+        raise SplitError("the manifest is empty: prepare it again")
+    if chosen.kind == "random":
+        train, validation, test = _random_sides(manifest, chosen.fractions, seed)
+    else:
+        tested = _test_clips(manifest, chosen, fold, seed, folds)
+        heard = {utterance.sha256 for utterance in tested}
+        rest = [utterance for utterance in manifest if utterance.sha256 not in heard]
+        train, validation = hold_out(speaker_units(rest), validation_fraction, seed, fold)
+        test = clip_units(tested)
+    return Split(protocol, fold, _paths(train), _paths(validation), _paths(test), seed)
+
+
+def _random_sides(manifest: Manifest, fractions: tuple[float, ...], seed: int) -> list[list[Unit]]:
+    """The clips at random in these fractions, one list of units a side."""
+    sides: list[list[Unit]] = [[] for _ in fractions]
+    done = 0
+    for unit in shuffled(clip_units(manifest), seed):
+        passed = [
+            done >= len(manifest) * sum(fractions[: side + 1]) - 0.5 for side in range(len(fractions) - 1)
+        ]
+        sides[sum(passed)].append(unit)
+        done += len(unit)
+    return sides
+
+
+def _test_clips(manifest: Manifest, protocol: Protocol, fold: int, seed: int, folds: int) -> list[Utterance]:
+    if protocol.kind == "all":
+        return []
+    if protocol.kind == "speakers":
+        if missing := sorted(set(chain(*protocol.folds)) - set(manifest.speakers)):
+            raise SplitError(
+                f"{protocol.name} needs {len(missing)} speakers that the manifest lacks "
+                f"(first: {missing[0]}): prepare the whole corpus, or use speaker-kfold"
+            )
+        return [utterance for utterance in manifest if utterance.speaker in protocol.folds[fold - 1]]
+    if unknown := sum(not utterance.speaker for utterance in manifest):
+        raise SplitError(
+            f"{unknown} clips name no speaker, so no split can keep voices apart: name the speakers (label/"
+            "speaker/clip.wav, or a CSV with a speaker column), or use seed-random, whose numbers flatter"
+        )
+    units = balanced_folds(speaker_units(manifest), folds, seed)[fold - 1]
+    return [utterance for unit in units for utterance in unit.utterances]
+
+
+def _paths(units: Iterable[Unit]) -> tuple[str, ...]:
+    return tuple(utterance.path for unit in units for utterance in unit.utterances)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the auditor found: what kind, a sentence, the clips, and whether it makes results untrue."""
+
+    kind: str
+    message: str
+    paths: tuple[str, ...]
+    leak: bool = False
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that the auditor found."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether something is on two sides that must be on one."""
+        return any(finding.leak for finding in self.findings)
+
+
+def audit(
+    manifest: Manifest,
+    split: Split | None = None,
+    *,
+    listen: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Look for speakers and audio on two sides of a split, repeated audio, and clips that cannot be used.
+
+    With ``listen`` every clip is decoded, which finds the unreadable, empty, changed, silent and clipped
+    ones; without it the manifest's word is taken.
+
+    Raises:
+        ManifestError: if the split names clips that the manifest lacks.
+    """
+    findings = [*_shared_voices(manifest, split), *_shared_audio(manifest, split)]
+    if listen:
+        findings += _bad_clips(manifest, progress)
+    return Audit(tuple(findings))
+
+
+def _sides(manifest: Manifest, split: Split | None) -> dict[str, str]:
+    """The side of each path of the split; without a split there are no sides."""
+    if split is None:
+        return {}
+    return {u.path: side for side, part in zip(SIDES, split.of(manifest), strict=True) for u in part}
+
+
+def _shared_voices(manifest: Manifest, split: Split | None) -> Iterable[Finding]:
+    sides = _sides(manifest, split)
+    by_speaker: dict[str, list[str]] = defaultdict(list)
+    for utterance in manifest:
+        if utterance.path in sides:
+            by_speaker[utterance.speaker].append(utterance.path)
+    for speaker, paths in sorted(by_speaker.items()):
+        found = {sides[path] for path in paths}
+        if len(found) < 2:
+            continue
+        if speaker:
+            message = f"{speaker} is in {_in_order(found)}"
+            yield Finding("shared speaker", message, tuple(paths), leak=True)
+        else:
+            message = f"{len(paths)} clips in {_in_order(found)} name no speaker, so one voice may be in both"
+            yield Finding("unknown speaker", message, tuple(paths), leak=True)
+
+
+def _shared_audio(manifest: Manifest, split: Split | None) -> Iterable[Finding]:
+    sides = _sides(manifest, split)
+    by_hash: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in manifest:
+        by_hash[utterance.sha256].append(utterance)
+    for same in by_hash.values():
+        if len(same) < 2:
+            continue
+        paths = tuple(utterance.path for utterance in same)
+        found = {sides[path] for path in paths if path in sides}
+        what = " = ".join(paths)
+        if len({(utterance.emotion, utterance.speaker) for utterance in same}) > 1:
+            what += ", with different labels"
+        if len(found) > 1:
+            yield Finding("shared audio", f"{what}, in {_in_order(found)}", paths, leak=True)
+        else:
+            yield Finding("repeated audio", what, paths)
+
+
+def _bad_clips(manifest: Manifest, progress: Callable[[int, int], None] | None) -> Iterable[Finding]:
+    for number, utterance in enumerate(manifest, 1):
+        yield from _bad_clip(manifest.audio_path(utterance), utterance)
+        if progress is not None:
+            progress(number, len(manifest))
+
+
+def _bad_clip(path: Path, utterance: Utterance) -> Iterable[Finding]:
+    try:
+        heard = measure(path)
+    except AudioError as error:
+        kind = "empty" if isinstance(error, EmptyAudioError) else "unreadable"
+        yield Finding(kind, str(error), (utterance.path,))
+        return
+    if heard.sha256 != utterance.sha256:
+        yield Finding("changed", f"{path} is not the audio the manifest was made of", (utterance.path,))
+    if heard.rms < 10 ** (SILENT_DB / 20):
+        yield Finding("silent", f"{path} has a level below {SILENT_DB:g} dB of full scale", (utterance.path,))
+    if heard.clipped > MAX_CLIPPED:
+        message = f"{path} has {heard.clipped:.2%} of its samples stuck at full scale"
+        yield Finding("clipped", message, (utterance.path,))
+
+
+def _in_order(sides: Iterable[str]) -> str:
+    return " and ".join(sorted(sides, key=SIDES.index))
