@@ -69,9 +69,7 @@ class Predictions:
         columns = (self.speakers, self.sexes, self.intensities, self.corpora, self.folds, self.tracks)
         if len(self.targets) != n or any(len(column) not in (0, n) for column in columns):
             raise ValueError(f"every column must have one entry for each of the {n} utterances")
-        if any(
-            np.shape(z) != shape or not np.isfinite(z).all() for z in (self.logits, *self.logits_at.values())
-        ):
+        if any(np.shape(z) != shape or not np.isfinite(z).all() for z in (self.logits, *self.logits_at.values())):
             raise ValueError(f"logits must be finite and of shape {shape}")
         if np.min(self.targets) < 0 or np.max(self.targets) >= len(self.labels):
             raise ValueError(f"targets must lie between 0 and {len(self.labels) - 1}")
@@ -104,7 +102,6 @@ def evaluate(
         }
 
     counts = confusion(targets, said, num_labels)
-    curve = reliability(posteriors, targets)
     result = {
         "protocol": p.protocol,
         "speaker_disjoint": p.speaker_disjoint,
@@ -134,7 +131,8 @@ def evaluate(
             "ece_uncalibrated": ece(raw, targets),
             "nll": nll(posteriors, targets),
             "nll_uncalibrated": nll(raw, targets),
-            "reliability": curve._asdict(),
+            "reliability": reliability(posteriors, targets)._asdict(),
+            "reliability_uncalibrated": reliability(raw, targets)._asdict(),
         },
         "coverage": {"coverage": list(COVERAGES), "accuracy": coverage_accuracy(posteriors, targets)},
         "by_seconds": [
