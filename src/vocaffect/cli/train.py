@@ -1,0 +1,246 @@
+"""Commands that make recognisers: train, test, export, verify."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vocaffect.errors import VocaffectError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.table import Table
+
+    from vocaffect.recipe import Recipe
+    from vocaffect.training.loop import Progress
+
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", envvar="VOCAFFECT_DATA", help="Where the corpora lie.", show_default=False),
+]
+
+TRAIN_EXAMPLES = """Train a recogniser by a recipe; everything goes into one folder.
+
+Ctrl-C leaves a run that `--resume` goes on with.
+
+Examples:
+
+    vocaffect train --config configs/lstm_mfcc.yaml --run-name first --data-root ~/corpora
+
+    vocaffect train --config configs/lstm_mfcc.yaml --run-name small --set model.hidden_size=64
+
+    vocaffect train --config configs/lstm_mfcc.yaml --run-name six --folds all
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the commands."""
+    app.command(help=TRAIN_EXAMPLES)(train)
+    app.command("test")(measure)
+    app.command()(export)
+    app.command("verify")(verify_command)
+
+
+def train(
+    config: Annotated[Path, typer.Option("--config", help="The recipe, a YAML file.")],
+    run_name: Annotated[str, typer.Option("--run-name", help="The run's folder below --runs-dir.")],
+    data_root: DataRoot = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key: training.batch_size=16. Repeatable.")
+    ] = None,
+    folds: Annotated[str, typer.Option(help="'all' for every fold, or a number.", show_default="recipe's")] = "",
+    runs_dir: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train though the split leaks.")] = False,
+) -> None:
+    """Train a recogniser by a recipe."""
+    _need_train_extra()
+    from vocaffect.recipe import read_recipe
+    from vocaffect.splits import num_folds
+
+    recipe = read_recipe(config, [*(changes or []), *([f"data.fold={folds}"] if folds not in ("", "all") else [])])
+    folder = _inside(runs_dir, run_name)
+    console = _console()
+    if folds != "all":
+        _train_one(recipe, folder, _data(data_root), resume, allow_leak, console)
+        return
+    for fold in range(1, num_folds(recipe.data.protocol) + 1):
+        one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
+        console.print(f"[bold]fold {fold}[/]")
+        _train_one(one, folder / f"fold_{fold}", _data(data_root), resume, allow_leak, console)
+
+
+def _train_one(
+    recipe: "Recipe", folder: Path, data_root: Path, resume: bool, allow_leak: bool, console: "Console"
+) -> None:
+    from vocaffect.experiment import export_run, start_run, train_run
+
+    run = start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak)
+    with _bar(console) as bar:
+        task = bar.add_task("epoch 1")
+
+        def on_epoch(progress: "Progress") -> None:
+            console.print(_line(progress))
+            bar.update(task, description=f"epoch {progress.epoch + 1}", completed=0)
+
+        try:
+            progress = train_run(
+                run,
+                resume=resume,
+                on_batch=lambda done, total: bar.update(task, completed=done, total=total),
+                on_epoch=on_epoch,
+            )
+        except KeyboardInterrupt:
+            bar.stop()
+            console.print(f"stopped; the same command with --resume goes on with {folder}")
+            raise typer.Exit(130) from None
+    path = export_run(run, folder / "model.onnx")
+    console.print(f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}; recogniser in {path}")
+
+
+def _line(progress: "Progress") -> str:
+    row = progress.rows[-1]
+    best = "  best" if progress.best_epoch == progress.epoch else ""
+    return (
+        f"epoch {progress.epoch:3d}  loss {row['train_loss']:.3f}  validation loss {row['validation_loss']:.3f}  "
+        f"UAR {row['validation_uar']:.1%}  rate {row['learning_rate']:.2g}{best}"
+    )
+
+
+def measure(run: RunFolder, data_root: DataRoot = None) -> None:
+    """Test a run's exported recogniser on speakers it has never heard; a run of all folds is pooled.
+
+    Writes RUN/test: metrics.json, confusion_matrix.png, reliability.png, uar_by_seconds.png, report.md and report.html.
+
+    Example: `vocaffect test runs/first`
+    """
+    _need_train_extra()
+    from vocaffect.testing import measure_run
+
+    console = _console()
+    with _bar(console) as bar:
+        task = bar.add_task("clips")
+        evaluation = measure_run(run, data_root, lambda done, total: bar.update(task, completed=done, total=total))
+    console.print(_summary(evaluation))
+    console.print(f"everything else in {run / 'test'}")
+
+
+def export(
+    run: RunFolder,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write.")],
+    data_root: DataRoot = None,
+    metrics_from: Annotated[
+        Path | None, typer.Option(help="A tested run whose numbers the card shall tell, as of its folds.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the recogniser is called.")] = None,
+) -> None:
+    """Pack a run's best model into one file: samples and state in, decisions out, its card inside.
+
+    Example: `vocaffect export runs/first -o first.onnx`
+    """
+    _need_train_extra()
+    from vocaffect.bundle import read_card
+    from vocaffect.experiment import export_run, fold_folders, open_run, tested
+
+    if fold_folders(run) != [run]:
+        raise VocaffectError(f"{run} holds one model for each fold: name one of them, such as {run / 'fold_1'}")
+    metrics = tested(metrics_from) if metrics_from else None
+    if metrics == {}:
+        raise VocaffectError(f"{metrics_from} was not tested: run 'vocaffect test {metrics_from}' first")
+    path = export_run(open_run(run, data_root), output, metrics=metrics, name=name)
+    card = read_card(path)
+    _console().print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}")
+
+
+def verify_command(
+    target: Annotated[
+        str, typer.Argument(help="A run, a bundle or a shipped recogniser's name.", metavar="RUN|BUNDLE")
+    ],
+    data_root: DataRoot = None,
+) -> None:
+    """Prove that a recogniser answers alike however it is run; exits 1 where it does not.
+
+    Compares torch with ONNX (for a run), the whole clip with frame by frame and with random chunks, a batch with
+    solo, and the golden vector.
+
+    Examples: `vocaffect verify runs/first`, `vocaffect verify live`
+    """
+    from rich.table import Table
+
+    from vocaffect.recognizer import Recognizer
+    from vocaffect.verification import TOLERANCE, verify
+
+    if Path(target).is_dir():
+        _need_train_extra()
+        from vocaffect.experiment import for_verification
+
+        recognizer, clips, reference = for_verification(Path(target), data_root)
+    else:
+        recognizer, clips, reference = Recognizer.load(target), [], None
+    checks = verify(recognizer, clips, reference)
+    table = Table("check", "largest difference", "", title=f"{target}: posteriors, tolerance {TOLERANCE:g}")
+    for check in checks:
+        table.add_row(check.name, f"{check.difference:.2e}", "ok" if check.passed else "MISMATCH")
+    _console().print(table)
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)
+
+
+def _summary(evaluation: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
+    fair = "speakers never heard in training" if evaluation["speaker_disjoint"] else "LEAKY: voices known from training"
+    table = Table("measure", "value", "95 % interval", title=f"{evaluation['protocol']}, {fair}")
+    for key, label in (("uar", "UAR"), ("war", "accuracy (WAR)"), ("macro_f1", "macro-F1")):
+        found = evaluation[key]
+        interval = "" if found["low"] is None else f"{found['low']:.1%} to {found['high']:.1%}"
+        table.add_row(label, f"{found['value']:.1%}", interval)
+    for fold, row in evaluation["per_fold"].items():
+        table.add_row(f"UAR, fold {fold}", f"{row['uar']:.1%}", "")
+    calibration = evaluation["calibration"]
+    table.add_row("ECE calibrated", f"{calibration['ece']:.1%}", f"{calibration['ece_uncalibrated']:.1%} before")
+    for row in evaluation["by_seconds"]:
+        table.add_row(f"UAR after {row['seconds']:g} s", f"{row['value']:.1%}", "")
+    return table
+
+
+def _bar(console: "Console") -> "Bar":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _need_train_extra() -> None:
+    """Refuse, with the line that mends it, where the training extra is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "onnx", "safetensors", "yaml", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise VocaffectError(f"training needs {', '.join(missing)}: pip install 'vocaffect[train]'")
+
+
+def _inside(runs_dir: Path, run_name: str) -> Path:
+    """The run's folder, which must lie below ``runs_dir``."""
+    if not run_name or run_name != Path(run_name).name or run_name.startswith("."):
+        raise VocaffectError(f"'{run_name}' is no name for a folder: give a plain one, such as first")
+    return runs_dir / run_name
+
+
+def _data(data_root: Path | None) -> Path:
+    """Where the corpora lie.
+
+    Raises:
+        VocaffectError: if nobody has said so.
+    """
+    if data_root is None:
+        raise VocaffectError("where do the corpora lie? Pass --data-root FOLDER or set VOCAFFECT_DATA")
+    return data_root

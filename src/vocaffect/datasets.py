@@ -1,0 +1,134 @@
+"""Labelled clips as training reads them: decoded once, trimmed, augmented as a function of (seed, epoch, clip)."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from vocaffect.audio import read_clip
+from vocaffect.augment import AugmentOptions, apply, draw
+from vocaffect.manifest import Manifest
+from vocaffect.units import SAMPLE_RATE, seconds_to_samples
+
+FULL_SCALE = 32767.0
+
+
+class Place(NamedTuple):
+    """Which clip, and in which epoch; what augmentation draws depends on nothing else but the seed."""
+
+    epoch: int
+    clip: int
+
+
+class Batch(NamedTuple):
+    """``samples (batch, num_samples)``, zeros after each clip's end, a whole number of hops; ``targets (batch,)``."""
+
+    samples: Tensor
+    targets: Tensor
+
+
+class EmotionDataset(Dataset[tuple[NDArray[np.float32], int]]):
+    """The clips of a manifest in memory (16 bits a sample), indexed by `Place`.
+
+    Args:
+        manifest: clips whose emotions are all in ``labels``.
+        labels: the classes in order.
+        augment: what may happen to a clip; ``None`` for nothing.
+        seed: of augmentation and cropping.
+        trim_db: clips lose what lies before and after the frames above this level in dBFS; ``None`` keeps it.
+        margin_s: seconds left before and after.
+        crop_s: give a random stretch of at most this length.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        labels: Sequence[str],
+        augment: AugmentOptions | None = None,
+        seed: int = 0,
+        trim_db: float | None = None,
+        margin_s: float = 0.1,
+        crop_s: float | None = None,
+    ) -> None:
+        self.augment, self.seed, self.crop_s = augment, seed, crop_s
+        self.targets = [list(labels).index(utterance.emotion) for utterance in manifest.utterances]
+        self.clips: list[NDArray[np.int16]] = []
+        for utterance in manifest.utterances:
+            samples = read_clip(manifest.audio_path(utterance)).samples
+            if trim_db is not None:
+                samples = trim_silence(samples, trim_db, margin_s)
+            self.clips.append(np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16))
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def samples(self, index: int) -> NDArray[np.float32]:
+        """One clip as it is, ``(num_samples,)`` in [-1, 1]."""
+        return self.clips[index].astype(np.float32) / np.float32(FULL_SCALE)
+
+    def __getitem__(self, place: Place) -> tuple[NDArray[np.float32], int]:
+        """One clip as an epoch hears it, and its target."""
+        samples = self.samples(place.clip)
+        rng = np.random.default_rng([self.seed, *place])
+        if self.augment is not None:
+            samples = apply(samples, draw(rng, self.augment))
+        if self.crop_s is not None:
+            samples = crop(samples, seconds_to_samples(self.crop_s), rng)
+        return samples, self.targets[place.clip]
+
+
+class BucketSampler(Sampler[list[Place]]):
+    """Batches of clips of similar length, in an order that is a function of (seed, epoch).
+
+    Clips are shuffled, sorted by length within pools of ``pool`` batches, cut into batches, and the batches
+    shuffled: little padding, and much of the randomness. Without ``shuffle``, clips come sorted by length.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int = 0, shuffle: bool = True, pool: int = 10
+    ) -> None:
+        self.lengths, self.batch_size = np.asarray(lengths), batch_size
+        self.seed, self.shuffle, self.pool, self.epoch = seed, shuffle, pool, 0
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        rng = np.random.default_rng([self.seed, self.epoch, len(self.lengths)])
+        order = rng.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
+        size = self.batch_size * self.pool if self.shuffle else max(len(order), 1)
+        pools = [order[i : i + size] for i in range(0, len(order), size)]
+        sorted_ = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        batches = [sorted_[i : i + self.batch_size] for i in range(0, len(sorted_), self.batch_size)]
+        for i in rng.permutation(len(batches)) if self.shuffle else range(len(batches)):
+            yield [Place(self.epoch, int(index)) for index in batches[i]]
+
+
+def collate(items: Sequence[tuple[NDArray[np.float32], int]], hop: int = 160) -> Batch:
+    """Clips of several lengths as one `Batch`: zeros follow the shorter ones, and zeros are silence."""
+    longest = max(len(samples) for samples, _ in items)
+    padded = torch.zeros(len(items), -(-longest // hop) * hop)
+    for row, (samples, _) in zip(padded, items, strict=True):
+        row[: len(samples)] = torch.from_numpy(samples)
+    return Batch(padded, torch.tensor([target for _, target in items]))
+
+
+def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:
+    """The clip from shortly before its first frame above a level to shortly after its last; all of it if none is."""
+    size = seconds_to_samples(0.010)
+    frames = samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
+    loud = np.flatnonzero(10 * np.log10(np.square(frames).mean(axis=1) + 1e-12) > below_db)
+    if not len(loud):
+        return samples
+    margin = round(margin_s * SAMPLE_RATE)
+    return samples[max(0, int(loud[0]) * size - margin) : (int(loud[-1]) + 1) * size + margin]
+
+
+def crop(samples: NDArray[np.float32], num_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A random stretch of ``num_samples``; a shorter clip stays whole."""
+    start = int(rng.integers(max(len(samples) - num_samples, 0) + 1))
+    return samples[start : start + num_samples]

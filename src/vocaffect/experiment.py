@@ -1,0 +1,315 @@
+"""From a recipe to a run: a folder that holds all that was decided, learned and measured.
+
+A run of one fold holds recipe.yaml, manifest.csv, split.json, environment.json, metrics.jsonl, checkpoints,
+model.onnx and what testing finds in test/. A run of all folds holds such a folder for each, fold_1 onwards.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from vocaffect.audio import read_clip
+from vocaffect.augment import AugmentOptions
+from vocaffect.corpora import corpus_names, get_corpus, prepare
+from vocaffect.datasets import BucketSampler, EmotionDataset, collate
+from vocaffect.errors import VocaffectError
+from vocaffect.export import write_recognizer
+from vocaffect.features import FrontEnd
+from vocaffect.files import write_text
+from vocaffect.labels import EMOTIONS
+from vocaffect.manifest import Manifest
+from vocaffect.metrics import fit_temperature
+from vocaffect.models import Network, build_model
+from vocaffect.plots import plot_training_history
+from vocaffect.recipe import Recipe, read_recipe
+from vocaffect.recognizer import Recognizer
+from vocaffect.splits import Split, audit, make_split
+from vocaffect.training import checkpoint
+from vocaffect.training.loop import Loader, LoopOptions, Progress, predict, train
+from vocaffect.training.runtime import choose_device, environment
+from vocaffect.verification import Reference, Samples
+
+EVALUATION_BATCH = 32
+INTENDED_USE = (
+    "Research, teaching and applications in which people see what is recognised of their own voice and agree to "
+    "it. Not for inferring emotions at work or in education (forbidden in the EU by the AI Act, article 5(1)(f)), "
+    "and not for decisions about people."
+)
+LIMITS = (
+    "Learned from acted speech: what it recognises is how an emotion is performed, not what anyone feels. Expect "
+    "much lower accuracy on other languages, recording conditions and spontaneous speech than on the corpus."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what it was started with."""
+
+    folder: Path
+    recipe: Recipe
+    manifest: Manifest
+    split: Split
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions that the manifest has, in the order of `vocaffect.labels.EMOTIONS`."""
+        present = {utterance.emotion for utterance in self.manifest}
+        return tuple(emotion for emotion in EMOTIONS if emotion in present)
+
+
+def start_run(
+    recipe: Recipe,
+    folder: Path,
+    data_root: Path,
+    *,
+    resume: bool = False,
+    allow_leak: bool = False,
+    manifest: Manifest | None = None,
+) -> Run:
+    """Make a run's folder, with the split audited; or open it again to resume.
+
+    Raises:
+        VocaffectError: if the folder holds another run, the data cannot be read, or the split leaks.
+    """
+    if resume and (folder / checkpoint.LAST).is_file():
+        return open_run(folder, data_root)
+    if (folder / checkpoint.LAST).is_file():
+        raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
+    manifest = manifest if manifest is not None else read_data(recipe.data.corpus, data_root)
+    split = make_split(
+        manifest,
+        recipe.data.protocol,
+        recipe.data.fold,
+        seed=recipe.seed,
+        validation_fraction=recipe.data.validation_fraction,
+    )
+    _refuse_leak(manifest, split, allow_leak)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.write(folder / "manifest.csv")
+    split.write(folder / "split.json")
+    recipe.write(folder / "recipe.yaml")
+    return Run(folder, recipe, manifest, split)
+
+
+def open_run(folder: Path, data_root: Path | None = None) -> Run:
+    """Open a run of one fold; ``data_root`` says where the clips lie now, if they were moved.
+
+    Raises:
+        VocaffectError: if the folder holds no run.
+    """
+    if not (folder / "recipe.yaml").is_file():
+        raise VocaffectError(f"{folder} holds no run: name the folder that 'vocaffect train' made")
+    manifest = Manifest.read(folder / "manifest.csv", data_root)
+    return Run(folder, read_recipe(folder / "recipe.yaml"), manifest, Split.read(folder / "split.json"))
+
+
+def fold_folders(folder: Path) -> list[Path]:
+    """The folders of a run's folds, in their order; the run's own folder where it has one fold."""
+    folds = sorted(folder.glob("fold_*"), key=lambda path: int(path.name.removeprefix("fold_")))
+    return folds or [folder]
+
+
+def read_data(corpus: str, data_root: Path) -> Manifest:
+    """The clips of a corpus by name, or of a manifest file."""
+    if corpus.endswith((".csv", ".parquet")) and Path(corpus).is_file():
+        try:
+            return Manifest.read(corpus)
+        except VocaffectError:
+            if corpus.endswith(".parquet"):
+                raise
+    return prepare(corpus, data_root)
+
+
+def train_run(
+    run: Run,
+    *,
+    resume: bool = False,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Train a run to its end; after each epoch metrics.jsonl and training_history.png tell how it goes."""
+    options, device = run.recipe.training, choose_device(run.recipe.training.device)
+    write_text(run.folder / "environment.json", json.dumps(environment(device), indent=1) + "\n")
+    training, validation = _loaders(run)
+    torch.manual_seed(run.recipe.seed)
+    network = build_network(run)
+    dataset = training.batches.dataset
+    assert isinstance(dataset, EmotionDataset)
+    network.frontend.fit([torch.from_numpy(dataset.samples(i)) for i in range(len(dataset))])
+
+    def after_epoch(progress: Progress) -> None:
+        write_text(run.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in progress.rows))
+        plot_training_history(progress.rows, run.folder / "training_history.png")
+        on_epoch(progress)
+
+    loop = {name: getattr(options, name) for name in LoopOptions.__dataclass_fields__ if name != "seed"}
+    return train(
+        network,
+        training,
+        validation,
+        run.folder,
+        LoopOptions(**loop, seed=run.recipe.seed),
+        device=device,
+        resume=resume and (run.folder / checkpoint.LAST).is_file(),
+        on_batch=on_batch,
+        on_epoch=after_epoch,
+    )
+
+
+def build_network(run: Run) -> Network:
+    """The network that a run's recipe describes, not yet trained."""
+    frontend = FrontEnd(**run.recipe.frontend.model_dump())
+    model = build_model(
+        run.recipe.model.name,
+        num_features=frontend.num_features,
+        num_labels=len(run.labels),
+        **run.recipe.model.parameters,
+    )
+    return Network(frontend, model)
+
+
+def trained_network(run: Run) -> Network:
+    """The run's best model."""
+    network = build_network(run)
+    checkpoint.load_weights(network, checkpoint.load(run.folder / checkpoint.BEST)[0])
+    return network.eval()
+
+
+def calibrate(run: Run, network: Network) -> float:
+    """The temperature that the validation speakers ask for; 1 where nobody is held out."""
+    if not run.split.validation:
+        return 1.0
+    logits, targets = predict(network.cpu(), _validation_loader(run), torch.device("cpu"))
+    return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
+
+
+def _loaders(run: Run) -> tuple[Loader, Loader]:
+    data, options, augment = run.recipe.data, run.recipe.training, run.recipe.augment
+    training = EmotionDataset(
+        run.split.of(run.manifest)[0],
+        run.labels,
+        augment=AugmentOptions(**augment.model_dump(exclude={"enabled"})) if augment.enabled else None,
+        seed=run.recipe.seed,
+        trim_db=run.recipe.frontend.silence_db if data.trim_silence else None,
+        margin_s=data.margin_s,
+        crop_s=options.crop_s,
+    )
+    return _loader(training, options.batch_size, run.recipe.seed, True, options.workers), _validation_loader(run)
+
+
+def _validation_loader(run: Run) -> Loader:
+    manifest = run.split.of(run.manifest)[1]
+    if not len(manifest):
+        manifest = run.split.of(run.manifest)[0]
+    return _loader(EmotionDataset(manifest, run.labels), EVALUATION_BATCH, 0, False, 0)
+
+
+def _loader(dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int) -> Loader:
+    sampler = BucketSampler([len(clip) for clip in dataset.clips], batch_size, seed, shuffle)
+    batches = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+    )
+    return Loader(batches, sampler)
+
+
+def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:
+    leaks = [finding for finding in audit(manifest, split, listen=False).findings if finding.leak]
+    if leaks and not allowed:
+        raise VocaffectError(
+            f"the split leaks, so its numbers would flatter: {leaks[0].message}"
+            f"{f' (and {len(leaks) - 1} more)' if len(leaks) > 1 else ''}; split by speaker, or pass --allow-leak"
+        )
+
+
+def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None, name: str | None = None) -> Path:
+    """Write a run's best model as a bundle, calibrated on its validation speakers.
+
+    Args:
+        run: a trained run.
+        path: the bundle to write.
+        metrics: what the card says of its worth; otherwise what testing this run has found, if it was tested.
+        name: what the recogniser is called; otherwise as the recipe calls it.
+    """
+    network = trained_network(run)
+    window = (run.recipe.window.length_s, run.recipe.window.hop_s)
+    write_recognizer(
+        network,
+        path,
+        name=name or run.recipe.name,
+        labels=run.labels,
+        temperature=calibrate(run, network),
+        window=window,
+        facts={
+            "recipe": run.recipe.model_dump(mode="json"),
+            "manifest_hash": run.manifest.hash,
+            "metrics": dict(metrics if metrics is not None else tested(run.folder)),
+            **terms(run.manifest),
+        },
+    )
+    return path
+
+
+def tested(folder: Path) -> dict[str, Any]:
+    """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals."""
+    path = folder / "test" / "metrics.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    kept = (
+        "protocol",
+        "speaker_disjoint",
+        "num_utterances",
+        "num_speakers",
+        "num_folds",
+        "uar",
+        "war",
+        "macro_f1",
+    )
+    return {key: found[key] for key in kept} | {
+        "ece": found["calibration"]["ece"],
+        "recall": {label: row["recall"] for label, row in found["per_class"].items()},
+    }
+
+
+def terms(manifest: Manifest) -> dict[str, Any]:
+    """Licence, intended use and limits of whatever is trained on these clips."""
+    licences = []
+    for name in sorted({utterance.corpus for utterance in manifest}):
+        known = get_corpus(name) if name in corpus_names() else None
+        licences.append(f"{name}: {known.licence if known else 'as its owner says'}")
+    data = "; ".join(licences)
+    return {
+        "licence": {
+            "weights": f"bound by the terms of the data they were learned from ({data})",
+            "data": data,
+        },
+        "intended_use": INTENDED_USE,
+        "limits": LIMITS,
+    }
+
+
+def for_verification(folder: Path, data_root: Path | None) -> tuple[Recognizer, list[Samples], Reference]:
+    """A run's recogniser, four clips of its test side, and its network in torch."""
+    run = open_run(folder, data_root)
+    network = trained_network(run)
+    path = export_run(run, folder / "model.onnx")
+    chosen = (run.split.of(run.manifest)[2] if run.split.test else run.manifest).utterances[::61][:4]
+    clips = [read_clip(run.manifest.audio_path(utterance)).samples for utterance in chosen]
+
+    def reference(samples: Samples) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(samples))[0].logits
+        return np.asarray((logits[:, -1] if network.model.streaming == "window" else logits).numpy())
+
+    return Recognizer.load(path), clips, reference

@@ -1,0 +1,121 @@
+"""The front end: samples in, normalised features and a silence mask out, with an explicit state."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vocaffect.features.deltas import Deltas
+from vocaffect.features.framing import Framing
+from vocaffect.features.level import Level, LevelState
+from vocaffect.features.registry import Frames, build_feature
+from vocaffect.features.spectrum import PowerSpectrum
+from vocaffect.units import SAMPLE_RATE, seconds_to_samples
+
+
+class FrontEndState(NamedTuple):
+    """Samples not yet framed, the level heard so far, and the frames that deltas look back on."""
+
+    remainder: Tensor
+    level: LevelState
+    past: Tensor
+
+
+class FrontEndOutput(NamedTuple):
+    """``features (batch, num_frames, num_features)``, and ``active (batch, num_frames, 1)``: 0 where silent."""
+
+    features: Tensor
+    active: Tensor
+
+
+class FrontEnd(nn.Module):
+    """Everything between samples and the model, for training, testing and serving alike.
+
+    Samples are framed causally, silent frames marked, levels brought to a reference; the named features are
+    computed and concatenated, standardised by the corpus' mean and deviation (buffers, see `fit`), silenced where
+    silent, and given deltas.
+
+    Args:
+        features: names with their parameters, such as ``{"mfcc": {"num_coefficients": 13}}``.
+        win_s: a frame's length in seconds.
+        hop_s: the time between frames in seconds.
+        deltas: 0 for none, 1 for deltas, 2 for deltas of deltas too.
+        silence_db: level in dBFS below which a frame is silent.
+        level_prior_s: weight in seconds of the reference level; ``None`` leaves levels alone.
+        reference_db: level in dBFS that the voice is brought to.
+
+    Raises:
+        VocaffectError: for an unknown feature or parameter.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        features: Mapping[str, Mapping[str, Any]],
+        win_s: float = 0.025,
+        hop_s: float = 0.010,
+        deltas: int = 0,
+        silence_db: float = -60.0,
+        level_prior_s: float | None = 1.0,
+        reference_db: float = -35.0,
+    ) -> None:
+        super().__init__()
+        win, self.hop = seconds_to_samples(win_s), seconds_to_samples(hop_s)
+        self.framing = Framing(win, self.hop)
+        self.level = Level(silence_db, reference_db, level_prior_s, SAMPLE_RATE / self.hop)
+        self.spectrum = PowerSpectrum(win)
+        parts = [build_feature(name, sample_rate=SAMPLE_RATE, win=win, **given) for name, given in features.items()]
+        self.parts = nn.ModuleList(parts)
+        width = sum(part.num_features for part in parts)
+        self.deltas = Deltas(width, deltas)
+        self.num_features = self.deltas.num_features
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def initial_state(self, batch: int) -> FrontEndState:
+        """All zeros."""
+        return FrontEndState(
+            self.framing.initial_state(batch),
+            self.level.initial_state(batch),
+            self.deltas.initial_state(batch),
+        )
+
+    def forward(self, samples: Tensor, state: FrontEndState | None = None) -> tuple[FrontEndOutput, FrontEndState]:
+        """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to features; ``num_frames = num_samples // hop``."""
+        remainder, level_state, past = state if state is not None else (None, None, None)
+        raw, active, remainder, level_state = self._raw(samples, remainder, level_state)
+        standardised = (raw - self.mean) / self.deviation * active
+        values, past = self.deltas(standardised, past)
+        return FrontEndOutput(values, active), FrontEndState(remainder, level_state, past)
+
+    def _raw(
+        self, samples: Tensor, remainder: Tensor | None, level_state: LevelState | None
+    ) -> tuple[Tensor, Tensor, Tensor, LevelState]:
+        frames, remainder = self.framing(samples, remainder)
+        loudness, level_state = self.level(frames, level_state)
+        inputs = Frames(frames, self.spectrum(frames) * loudness.power_gain, loudness.power_gain)
+        return (
+            torch.cat([part(inputs) for part in self.parts], dim=-1),
+            loudness.active,
+            remainder,
+            level_state,
+        )
+
+    @torch.no_grad()
+    def fit(self, clips: Sequence[Tensor]) -> None:
+        """Set mean and deviation from the active frames of the training side's clips, each ``(num_samples,)``."""
+        count, total, squares = (
+            0.0,
+            torch.zeros_like(self.mean).double(),
+            torch.zeros_like(self.mean).double(),
+        )
+        for clip in clips:
+            raw, active, *_ = self._raw(clip[None].to(self.mean), None, None)
+            kept = raw[active[..., 0] > 0].double()
+            count, total, squares = count + len(kept), total + kept.sum(0), squares + kept.square().sum(0)
+        if count:
+            self.mean.copy_(total / count)
+            self.deviation.copy_((squares / count - (total / count).square()).clamp(min=1e-8).sqrt())

@@ -1,0 +1,83 @@
+"""Mel band energies in decibels.
+
+Slaney's mel scale and area-normalised triangles, as in librosa's defaults: Slaney M (1998), Auditory Toolbox,
+Technical Report 1998-010. Not implemented: the HTK scale, and any floor that depends on the clip's maximum.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vocaffect.features.registry import Feature, Frames, register_feature
+
+POWER_FLOOR = 1e-10
+"""Band energy below which the logarithm stays at -100 dB."""
+
+_BREAK_HZ, _HZ_PER_MEL, _MELS_PER_E_FOLD = 1000.0, 200.0 / 3.0, 27.0 / math.log(6.4)
+
+
+def hz_to_mel(hz: float) -> float:
+    """Slaney's mel scale: linear to 1 kHz, logarithmic above.
+
+    >>> hz_to_mel(1000.0), round(hz_to_mel(6400.0), 6)
+    (15.0, 42.0)
+    """
+    if hz < _BREAK_HZ:
+        return hz / _HZ_PER_MEL
+    return _BREAK_HZ / _HZ_PER_MEL + math.log(hz / _BREAK_HZ) * _MELS_PER_E_FOLD
+
+
+def mel_to_hz(mel: Tensor) -> Tensor:
+    """The inverse of `hz_to_mel`, for a tensor of mels."""
+    break_mel = _BREAK_HZ / _HZ_PER_MEL
+    above = _BREAK_HZ * torch.exp((mel - break_mel).clamp(min=0) / _MELS_PER_E_FOLD)
+    return torch.where(mel < break_mel, mel * _HZ_PER_MEL, above)
+
+
+def mel_filters(sample_rate: int, win: int, num_mels: int, low_hz: float, high_hz: float) -> Tensor:
+    """Triangular filters of unit area, ``(num_bins, num_mels)``, in float64.
+
+    Raises:
+        ValueError: if a filter is so narrow that no bin falls into it.
+    """
+    edges = mel_to_hz(torch.linspace(hz_to_mel(low_hz), hz_to_mel(high_hz), num_mels + 2, dtype=torch.float64))
+    bins = torch.linspace(0, sample_rate / 2, win // 2 + 1, dtype=torch.float64)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rising, falling).clamp(min=0) * (2.0 / (edges[2:] - edges[:-2]))
+    if bool((filters.sum(dim=0) == 0).any()):
+        raise ValueError(f"{num_mels} mel bands are too many for a window of {win} samples; take fewer")
+    return filters
+
+
+@register_feature("mel")
+class Mel(Feature):
+    """Mel band energies in dB, ``10 log10(max(filters . power, 1e-10))``.
+
+    Args:
+        sample_rate: samples a second.
+        win: samples in a frame.
+        num_mels: how many bands.
+        low_hz: lower edge of the first band.
+        high_hz: upper edge of the last band; half the sample rate where not given.
+    """
+
+    filters: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int,
+        win: int,
+        num_mels: int = 40,
+        low_hz: float = 0.0,
+        high_hz: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_features = num_mels
+        filters = mel_filters(sample_rate, win, num_mels, low_hz, high_hz or sample_rate / 2)
+        self.register_buffer("filters", filters.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, frames: Frames) -> Tensor:
+        """Frames to band energies in dB, ``(batch, num_frames, num_mels)``."""
+        return 10 * torch.log10((frames.power @ self.filters).clamp(min=POWER_FLOOR))

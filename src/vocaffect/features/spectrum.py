@@ -1,0 +1,42 @@
+"""The power spectrum of frames: a Hann window and a discrete Fourier transform as long as the frame."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class PowerSpectrum(nn.Module):
+    """Power of each frequency of each frame, ``|DFT(hann * frame)|^2``, neither padded nor scaled.
+
+    In Python the transform is a fast Fourier transform; an exported graph holds it as one matrix product with the
+    same numbers, because runtimes are slow at transforms whose length is no power of two. Bin ``k`` lies at
+    ``k * sample_rate / win`` Hz.
+
+    Args:
+        win: the frame's length in samples, which is also the transform's.
+    """
+
+    window: Tensor
+    basis: Tensor
+
+    def __init__(self, win: int = 400) -> None:
+        super().__init__()
+        self.num_bins = win // 2 + 1
+        window = torch.hann_window(win, periodic=True, dtype=torch.float64)
+        phase = torch.outer(torch.arange(win), torch.arange(self.num_bins)) % win * (2 * math.pi / win)
+        basis = torch.cat([phase.double().cos(), -phase.double().sin()], dim=1) * window[:, None]
+        self.register_buffer("window", window.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("basis", basis.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames ``(batch, num_frames, win)`` to power ``(batch, num_frames, win // 2 + 1)``."""
+        if torch.compiler.is_exporting():
+            product = frames @ self.basis
+            real, imaginary = product[..., : self.num_bins], product[..., self.num_bins :]
+        elif frames.shape[1] == 0:
+            return frames.new_zeros(*frames.shape[:2], self.num_bins)
+        else:
+            spectrum = torch.fft.rfft(frames * self.window)
+            real, imaginary = spectrum.real, spectrum.imag
+        return real * real + imaginary * imaginary

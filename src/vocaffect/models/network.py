@@ -1,0 +1,53 @@
+"""The whole signal path as one module: samples and state in, logits and state out."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from vocaffect.features import FrontEnd, FrontEndState
+from vocaffect.models.registry import Model
+
+
+class NetworkState(NamedTuple):
+    """The front end's state and the model's."""
+
+    frontend: FrontEndState
+    model: tuple[Any, ...]
+
+
+class NetworkOutput(NamedTuple):
+    """What a frame gives: the running decision, the features behind it, and whether anything sounded.
+
+    ``logits (batch, num_frames, num_labels)``, ``features (batch, num_frames, num_features)``,
+    ``active (batch, num_frames, 1)``.
+    """
+
+    logits: Tensor
+    features: Tensor
+    active: Tensor
+
+
+class Network(nn.Module):
+    """A front end and a model; what training fits, and what an exported bundle holds."""
+
+    def __init__(self, frontend: FrontEnd, model: Model) -> None:
+        super().__init__()
+        self.frontend, self.model = frontend, model
+
+    def initial_state(self, batch: int) -> NetworkState:
+        """All zeros."""
+        return NetworkState(self.frontend.initial_state(batch), self.model.initial_state(batch))
+
+    def forward(self, samples: Tensor, state: NetworkState | None = None) -> tuple[NetworkOutput, NetworkState]:
+        """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to a `NetworkOutput` and the next state."""
+        if state is None:
+            state = NetworkState(*(_on(part, samples) for part in self.initial_state(samples.shape[0])))
+        (features, active), frontend = self.frontend(samples, state.frontend)
+        logits, model = self.model(features, active, state.model or None)
+        return NetworkOutput(logits, features, active), NetworkState(frontend, model)
+
+
+def _on(state: Any, like: Tensor) -> Any:
+    from vocaffect.state import refill, walk
+
+    return refill(state, {name: tensor.to(like) for name, tensor in walk(state)})

@@ -1,0 +1,65 @@
+"""The models a recipe can name, and what every model is: features and state in, logits and state out."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from vocaffect.errors import VocaffectError, unknown_name
+
+
+class Model(nn.Module):
+    """One registered model: ``forward(features, active, state) -> (logits, state)``.
+
+    ``features``: ``(batch, num_frames, num_features)``; ``active``: ``(batch, num_frames, 1)``, 0 where silent;
+    ``logits``: ``(batch, num_frames, num_labels)``, at each frame the decision about the utterance so far.
+    Built with ``num_features`` and ``num_labels`` and its own parameters from the recipe.
+
+    ``streaming`` is ``frame`` where no frame's logits depend on later frames, and ``window`` where the model must
+    see a whole window before it decides; then it has no state.
+    """
+
+    streaming: Literal["frame", "window"] = "frame"
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        """A fresh state, all zeros; a model without memory has none."""
+        return ()
+
+
+_REGISTRY: dict[str, type[Model]] = {}
+M = TypeVar("M", bound=type[Model])
+
+
+def register_model(name: str) -> Callable[[M], M]:
+    """Make a model known to recipes under a name, and to the tests of the laws that every model keeps."""
+
+    def register(thing: M) -> M:
+        _REGISTRY[name] = thing
+        return thing
+
+    return register
+
+
+def build_model(name: str, **parameters: Any) -> Model:
+    """Build a registered model from plain keyword arguments.
+
+    Raises:
+        VocaffectError: if no model has that name, or it does not know a parameter.
+    """
+    if name not in _REGISTRY:
+        raise VocaffectError(unknown_name("model", name, _REGISTRY))
+    try:
+        return _REGISTRY[name](**parameters)
+    except (TypeError, ValueError) as error:
+        raise VocaffectError(f"model '{name}' cannot be built from {parameters}: {error}") from error
+
+
+def model_names() -> list[str]:
+    """The names of all registered models, sorted."""
+    return sorted(_REGISTRY)
+
+
+def num_parameters(module: nn.Module) -> int:
+    """How many numbers a module learns."""
+    parameters: list[Tensor] = list(module.parameters())
+    return sum(parameter.numel() for parameter in parameters)

@@ -1,0 +1,183 @@
+"""The recipe: one validated YAML file that says everything about a run; the resolved recipe is what a run stores."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.files import write_text
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Section):
+    """Which clips, and who is held out."""
+
+    corpus: str = Field("ravdess", description="a corpus' name, or a manifest file (.csv or .parquet)")
+    protocol: str = Field("ravdess-emobox6", description="how speakers are split")
+    fold: int = Field(1, ge=1, description="which fold of the protocol")
+    validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training speakers held out")
+    trim_silence: bool = Field(True, description="train without the silence before and after speech")
+    margin_s: float = Field(0.1, ge=0, description="seconds of silence that trimming leaves on either side")
+
+
+class FrontEndOptions(Section):
+    """Samples to features; see `vocaffect.features.FrontEnd`."""
+
+    features: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"mfcc": {"num_coefficients": 13}})
+    win_s: float = Field(0.025, gt=0, description="a frame's length")
+    hop_s: float = Field(0.010, gt=0, description="the time between frames")
+    deltas: int = Field(0, ge=0, le=2, description="1 adds deltas, 2 deltas of deltas too")
+    silence_db: float = Field(-60.0, description="frames below this level in dBFS are masked")
+    level_prior_s: float | None = Field(1.0, gt=0, description="weight of the reference level; null: no levelling")
+    reference_db: float = Field(-35.0, description="the level in dBFS that a voice is brought to")
+
+
+class ModelOptions(Section):
+    """The architecture by name; its own parameters stand beside the name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = "lstm"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The architecture's own parameters."""
+        return dict(self.model_extra or {})
+
+
+class AugmentSection(Section):
+    """Waveform augmentation; see `vocaffect.augment.AugmentOptions`."""
+
+    enabled: bool = True
+    probability: float = Field(0.3, ge=0, le=1, description="of each change on its own")
+    noise_snr_db: tuple[float, float] | None = (10.0, 30.0)
+    gain_db: tuple[float, float] | None = (-12.0, 12.0)
+    tempo: tuple[float, float] | None = (0.85, 1.15)
+    pitch_semitones: tuple[float, float] | None = (-2.0, 2.0)
+    shift_s: tuple[float, float] | None = (-0.25, 0.25)
+
+
+class Training(Section):
+    """The loop."""
+
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_epochs: int = Field(100, ge=1)
+    early_stopping_patience: int = Field(15, ge=1, description="epochs without a better validation score")
+    scheduler: Literal["plateau", "none"] = "plateau"
+    scheduler_patience: int = Field(5, ge=0, description="epochs without a better loss before the rate falls")
+    scheduler_factor: float = Field(0.5, gt=0, lt=1)
+    gradient_clip: float = Field(5.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    frame_weight: float = Field(0.0, ge=0, le=1, description="share of the loss on every frame, not only the last")
+    crop_s: float | None = Field(None, gt=0, description="train on random stretches of at most this length")
+    checkpoint_every: int = Field(10, ge=1, description="epochs between kept checkpoints")
+    amp: Literal["auto", "on", "off"] = "auto"
+    device: str = "auto"
+    workers: int = Field(1, ge=0, description="processes that read and augment clips")
+
+
+class Window(Section):
+    """How a recogniser that must see a whole window is run."""
+
+    length_s: float = Field(3.0, gt=0)
+    hop_s: float = Field(0.5, gt=0)
+
+
+class Recipe(Section):
+    """Everything about a run."""
+
+    name: str = Field("recogniser", description="what the exported recogniser is called")
+    seed: int = Field(0, ge=0)
+    data: Data = Data()
+    frontend: FrontEndOptions = FrontEndOptions()
+    model: ModelOptions = ModelOptions()
+    augment: AugmentSection = AugmentSection()
+    training: Training = Training()
+    window: Window = Window()
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def write(self, path: Path) -> None:
+        """Write the resolved recipe, all or nothing."""
+        write_text(path, self.to_yaml())
+
+
+def read_recipe(path: Path, changes: Iterable[str] = ()) -> Recipe:
+    """Read a YAML recipe and apply changes of the form ``training.batch_size=16``.
+
+    Raises:
+        VocaffectError: if the file is missing or no YAML, or a key or value is wrong (the nearest key is named).
+    """
+    if not path.is_file():
+        raise VocaffectError(f"there is no recipe {path}: give a YAML file such as configs/lstm_mfcc.yaml")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise VocaffectError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise VocaffectError(f"{path} holds no mapping of keys to values: begin with 'name: my-run'")
+    return make_recipe(content, changes, source=str(path))
+
+
+def make_recipe(content: Mapping[str, Any], changes: Iterable[str] = (), source: str = "recipe") -> Recipe:
+    """Validate a recipe given as nested mappings, after applying changes.
+
+    >>> make_recipe({}, ["training.batch_size=16"]).training.batch_size
+    16
+    """
+    content = _copy(content)
+    for change in changes:
+        _apply(content, change)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise VocaffectError(f"{source}: {_sentence(error)}") from error
+
+
+def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not last:
+        raise VocaffectError(f"'{change}' changes nothing: write section.key=value, as in training.batch_size=16")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise VocaffectError(f"'{change}' goes below '{section}', which is a value and holds no keys")
+    try:
+        content[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise VocaffectError(f"the value in '{change}' is not valid YAML: {error}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, in words."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return unknown_name("key", ".".join(where), _known_keys(where[:-1]))
+    return f"{'.'.join(where)}: {first['msg'].lower()} (found {first['input']!r})"
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for section in sections:
+        annotation = model.model_fields[section].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    return [".".join([*sections, name]) for name in model.model_fields]

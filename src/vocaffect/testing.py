@@ -1,0 +1,127 @@
+"""What a run is worth: its exported recogniser on test speakers, through the same `Recognizer` that users call."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vocaffect.audio import read_clip
+from vocaffect.evaluation import Predictions, evaluate
+from vocaffect.experiment import Run, export_run, fold_folders, open_run
+from vocaffect.files import write_text
+from vocaffect.manifest import Utterance
+from vocaffect.recognizer import Recognizer, Trace
+from vocaffect.report import write_report
+from vocaffect.splits import audit
+
+SECONDS = (0.5, 1.0, 1.5, 2.0, 3.0)
+"""Seconds of speech, from its onset, after which the decision is looked at."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One test clip and what the recogniser said: log posteriors ``(num_labels,)``, and the labels shown live."""
+
+    utterance: Utterance
+    fold: int
+    temperature: float
+    log_posterior: NDArray[np.float64]
+    at_seconds: dict[float, NDArray[np.float64]]
+    track: NDArray[np.int64]
+
+
+def measure_run(
+    folder: Path,
+    data_root: Path | None = None,
+    on_clip: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Test every fold in a folder, write metrics, pictures and a report to its ``test`` folder, and return them.
+
+    Raises:
+        VocaffectError: if there is no trained run, or no test side.
+    """
+    runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
+    total, heard = sum(len(run.split.test) for run in runs), list[Heard]()
+    for run in runs:
+        recognizer = Recognizer.load(export_run(run, run.folder / "model.onnx"))
+        for utterance in run.split.of(run.manifest)[2]:
+            heard.append(hear(recognizer, run, utterance))
+            on_clip(len(heard), total)
+    predictions = gather(heard, runs)
+    temperatures = np.array([[clip.temperature] for clip in heard])
+    evaluation = evaluate(predictions, temperatures[:, 0])
+    write_text(folder / "test" / "metrics.json", json.dumps(evaluation, indent=1) + "\n")
+    _write_predictions(folder / "test" / "predictions.jsonl", heard, runs[0].labels)
+    write_report(folder / "test", evaluation)
+    return evaluation
+
+
+def hear(recognizer: Recognizer, run: Run, utterance: Utterance) -> Heard:
+    """Run the recogniser on one clip: as one utterance, and live."""
+    samples = read_clip(run.manifest.audio_path(utterance)).samples
+    trace, temperature = recognizer.posterior(samples), recognizer.card.temperature
+    stream = recognizer.open_stream()
+    shown = [update.label for update in [*stream.push(samples), *stream.finish()]]
+    return Heard(
+        utterance,
+        run.split.fold,
+        temperature,
+        _log(trace.posterior),
+        {seconds: _log(trace.posteriors[_frame_at(trace, recognizer, seconds)]) for seconds in SECONDS},
+        np.array([run.labels.index(label) if label in run.labels else -1 for label in shown], np.int64),
+    )
+
+
+def gather(heard: Sequence[Heard], runs: Sequence[Run]) -> Predictions:
+    """All folds' answers as one table; the logits are log posteriors before temperature."""
+    labels, utterances = runs[0].labels, [clip.utterance for clip in heard]
+    leaks = any(audit(run.manifest, run.split, listen=False).leaks for run in runs)
+    return Predictions(
+        labels=labels,
+        utterances=tuple(utterance.path for utterance in utterances),
+        targets=np.array([labels.index(utterance.emotion) for utterance in utterances]),
+        logits=np.stack([clip.log_posterior * clip.temperature for clip in heard]),
+        speakers=tuple(utterance.speaker for utterance in utterances),
+        sexes=tuple(utterance.sex for utterance in utterances),
+        intensities=tuple(utterance.intensity for utterance in utterances),
+        corpora=tuple(utterance.corpus for utterance in utterances),
+        folds=tuple(clip.fold for clip in heard),
+        logits_at={
+            seconds: np.stack([clip.at_seconds[seconds] * clip.temperature for clip in heard]) for seconds in SECONDS
+        },
+        tracks=tuple(clip.track for clip in heard),
+        protocol=runs[0].split.name,
+        speaker_disjoint=not leaks,
+    )
+
+
+def _log(posterior: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.log(np.maximum(posterior.astype(np.float64), 1e-12))
+
+
+def _frame_at(trace: Trace, recognizer: Recognizer, seconds: float) -> int:
+    """The decision that stood ``seconds`` after the first frame that was not silent; the last, if it ended before."""
+    card = recognizer.card
+    step = card.hop if card.streaming == "frame" else card.window_hop_samples
+    sounding = np.flatnonzero(trace.active.reshape(len(trace.active), -1).max(axis=1) > 0)
+    onset = int(sounding[0]) if len(sounding) else 0
+    return min(onset + round(seconds * card.sample_rate / step), len(trace.posteriors) - 1)
+
+
+def _write_predictions(path: Path, heard: Sequence[Heard], labels: Sequence[str]) -> None:
+    rows = [
+        {
+            "path": clip.utterance.path,
+            "speaker": clip.utterance.speaker,
+            "fold": clip.fold,
+            "emotion": clip.utterance.emotion,
+            "recognised": labels[int(clip.log_posterior.argmax())],
+            "posterior": [round(float(value), 6) for value in np.exp(clip.log_posterior)],
+        }
+        for clip in heard
+    ]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -1,0 +1,114 @@
+"""The proof that a recogniser gives one answer however it is run: whole, frame by frame, in chunks, in a batch."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vocaffect.bundle import golden_signal
+from vocaffect.recognizer import Recognizer
+from vocaffect.utterance import State, fresh_state, softmax
+
+TOLERANCE = 1e-4
+"""The largest difference between posteriors that counts as none."""
+
+Samples = NDArray[np.float32]
+Reference = Callable[[Samples], NDArray[np.float32]]
+"""Samples ``(batch, num_samples)`` to logits, as the torch model computes them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: what with what, and the largest difference between two posteriors."""
+
+    name: str
+    difference: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is small enough; not a number never is."""
+        return self.difference <= TOLERANCE
+
+
+def verify(recognizer: Recognizer, clips: list[Samples], reference: Reference | None = None) -> list[Check]:
+    """Compare every way of running a recogniser on the same clips.
+
+    Args:
+        recognizer: what to check.
+        clips: signals ``(num_samples,)`` at 16 kHz, each at least a second long.
+        reference: the model before it was exported, if it is at hand.
+    """
+    signals = [golden_signal(3.0), *clips]
+    checks = [Check("golden vector", _golden(recognizer))]
+    if reference is not None:
+        checks.append(Check("torch, before export", max(_torch(recognizer, s, reference) for s in signals)))
+    if recognizer.card.streaming == "frame":
+        ways = {"frame by frame": _single_hops, "random chunks": _random_chunks}
+        for name, cut in ways.items():
+            checks.append(Check(f"offline vs {name}", max(_streamed(recognizer, s, cut) for s in signals)))
+    checks.append(Check("batch vs solo", _batched(recognizer, signals)))
+    return checks
+
+
+def _posteriors(recognizer: Recognizer, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return softmax(logits, recognizer.card.temperature)
+
+
+def _whole(recognizer: Recognizer, signal: Samples) -> Samples:
+    """The signal as one row: whole hops of it, or the first window, filled up with zeros in front."""
+    card = recognizer.card
+    if card.streaming == "frame":
+        return signal[None, : len(signal) // card.hop * card.hop]
+    first = signal[: card.window_samples]
+    return np.concatenate([np.zeros(card.window_samples - len(first), np.float32), first])[None]
+
+
+def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(np.abs(one - other).max())
+
+
+def _golden(recognizer: Recognizer) -> float:
+    golden = recognizer.card.golden
+    signal = _whole(recognizer, golden_signal(golden.seconds))
+    logits = recognizer.run(signal).logits.reshape(-1, len(recognizer.labels))[-1]
+    return _difference(_posteriors(recognizer, logits), np.asarray(golden.posterior, np.float32))
+
+
+def _torch(recognizer: Recognizer, signal: Samples, reference: Reference) -> float:
+    samples = _whole(recognizer, signal)
+    ours, theirs = recognizer.run(samples).logits, reference(samples)
+    return _difference(_posteriors(recognizer, ours), _posteriors(recognizer, theirs))
+
+
+def _streamed(recognizer: Recognizer, signal: Samples, cut: Callable[[int], Iterator[int]]) -> float:
+    samples, hop = _whole(recognizer, signal), recognizer.card.hop
+    state: State = fresh_state(recognizer.card)
+    parts, start = [], 0
+    for num_hops in cut(samples.shape[1] // hop):
+        output = recognizer.run(samples[:, start : start + num_hops * hop], state)
+        parts.append(output.logits)
+        state, start = output.state, start + num_hops * hop
+    offline = recognizer.run(samples).logits
+    return _difference(_posteriors(recognizer, np.concatenate(parts, axis=1)), _posteriors(recognizer, offline))
+
+
+def _single_hops(num_hops: int) -> Iterator[int]:
+    return iter([1] * num_hops)
+
+
+def _random_chunks(num_hops: int) -> Iterator[int]:
+    rng = np.random.default_rng(0)
+    while num_hops:
+        size = min(int(rng.integers(1, 60)), num_hops)
+        num_hops -= size
+        yield size
+
+
+def _batched(recognizer: Recognizer, signals: list[Samples]) -> float:
+    rows = [_whole(recognizer, signal) for signal in signals]
+    shortest = min(row.shape[1] for row in rows)
+    together = np.concatenate([row[:, -shortest:] for row in rows])
+    solo = np.concatenate([recognizer.run(row).logits for row in np.split(together, len(rows))])
+    batch = recognizer.run(together).logits
+    return _difference(_posteriors(recognizer, batch), _posteriors(recognizer, solo))
