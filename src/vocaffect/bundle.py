@@ -105,9 +105,7 @@ def unseal(data: bytes, name: str = "the bundle") -> Card:
         raise BundleError(f"{name} is no vocaffect bundle or is cut short; copy it again or export it again")
     at = data.rindex(sealed[1])
     if hashlib.sha256(data[:at] + b"0" * 64 + data[at + 64 :]).hexdigest().encode() != sealed[1]:
-        raise BundleError(
-            f"{name} is damaged: its bytes do not match its digest; copy it again or export it again"
-        )
+        raise BundleError(f"{name} is damaged: its bytes do not match its digest; copy it again or export it again")
     return _parse_card(json.loads(texts[0]), name)
 
 
@@ -146,9 +144,7 @@ def resolve(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     if path.suffix == ".onnx" or path.parent != Path():
-        raise BundleError(
-            f"there is no bundle at {path}; write one with `vocaffect export RUN -o {path.name}`"
-        )
+        raise BundleError(f"there is no bundle at {path}; write one with `vocaffect export RUN -o {path.name}`")
     raise BundleError(unknown_name("recogniser", name, shipped_names()))
 
 
@@ -195,9 +191,7 @@ def _golden_posterior(bundle: Bundle, seconds: float) -> NDArray[np.float32]:
     try:
         logits = bundle.run(signal[None]).logits.reshape(-1, len(card.labels))[-1]
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise BundleError(
-            f"{bundle.path or 'the model'} does not run on its golden signal: {error}"
-        ) from error
+        raise BundleError(f"{bundle.path or 'the model'} does not run on its golden signal: {error}") from error
     return softmax(logits, card.temperature)
 
 
@@ -210,9 +204,7 @@ def _open_session(model: bytes, name: str, threads: int) -> onnxruntime.Inferenc
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise BundleError(
-            f"onnxruntime cannot open {name}; try `pip install -U onnxruntime` ({error})"
-        ) from error
+        raise BundleError(f"onnxruntime cannot open {name}; try `pip install -U onnxruntime` ({error})") from error
 
 
 def _check_graph(bundle: Bundle) -> None:
@@ -222,9 +214,7 @@ def _check_graph(bundle: Bundle) -> None:
     missing = {"samples", *(f"state.{name}" for name in names)} ^ inputs
     missing |= {"logits", "features", "active", *(f"next_state.{name}" for name in names)} - outputs
     if missing:
-        raise BundleError(
-            f"{bundle.path}: graph and card disagree about {', '.join(sorted(missing))}; export it again"
-        )
+        raise BundleError(f"{bundle.path}: graph and card disagree about {', '.join(sorted(missing))}; export it again")
 
 
 def _read(path: Path) -> bytes:
@@ -258,9 +248,7 @@ def _top_fields(data: bytes, name: str = "the model") -> Iterator[tuple[int, int
             tag, position = _varint(data, position)
             size, content = _extent(data, position, tag & 7)
         except (IndexError, ValueError):
-            raise BundleError(
-                f"{name} is no ONNX file or is cut short; copy it again or export it again"
-            ) from None
+            raise BundleError(f"{name} is no ONNX file or is cut short; copy it again or export it again") from None
         position = content + size
         if position > len(data):
             raise BundleError(f"{name} is cut short; copy it again or export it again")

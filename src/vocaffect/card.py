@@ -45,7 +45,7 @@ class Card(_Part):
     name: str = Field(min_length=1)
     labels: list[str] = Field(min_length=2)
     sample_rate: Literal[16_000]
-    hop: int = Field(gt=0)
+    hop: int = Field(gt=0, le=1_600)
     latency_s: float = Field(ge=0)
     streaming: Literal["frame", "window"]
     window_s: float | None

@@ -1,18 +1,21 @@
 """A recogniser: a bundle, and the ways to ask it about whole clips, live streams, or many streams at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vocaffect.audio import Clip, decode, read_clip
 from vocaffect.bundle import Bundle, load_bundle, resolve
 from vocaffect.card import Card
-from vocaffect.errors import VocaffectError
+from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.stream import Answer, Request, Segment, Stream, StreamOptions, Update, name_posterior
 from vocaffect.units import SAMPLE_RATE
 from vocaffect.utterance import Decisions, Output, State, Work, open_utterance, softmax
+from vocaffect.voice_activity import Hearing, hear
 
 CHUNK_S = 8
 """Long signals are run in pieces of this many seconds, so that memory does not grow with their length."""
@@ -32,6 +35,31 @@ class Trace:
     posteriors: NDArray[np.float32]
     active: NDArray[np.float32]
     posterior: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a clip expresses: posterior (num_labels,) in the order of `labels`, None if nobody speaks in it."""
+
+    labels: tuple[str, ...]
+    posterior: NDArray[np.float32] | None
+    segments: tuple[Segment, ...]
+    duration_s: float
+
+    @property
+    def label(self) -> str | None:
+        """The likeliest emotion, or None for silence."""
+        return None if self.posterior is None else self.labels[int(self.posterior.argmax())]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recognition in plain types, ready for JSON."""
+        labels = list(self.labels)
+        return {
+            "label": self.label,
+            "posterior": None if self.posterior is None else name_posterior(labels, self.posterior),
+            "duration_s": round(self.duration_s, 4),
+            "segments": [segment.to_dict(labels) for segment in self.segments],
+        }
 
 
 class Recognizer:
@@ -73,13 +101,12 @@ class Recognizer:
             parts.append(self._bundle.run(samples[:, start : start + size], state))
             state = parts[-1].state
         logits, features, active = (
-            np.concatenate([getattr(part, name) for part in parts], axis=1)
-            for name in ("logits", "features", "active")
+            np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("logits", "features", "active")
         )
         return Output(logits, features, active, parts[-1].state)
 
     def step(self, works: Sequence[Work]) -> list[Output]:
-        """Answer the work of many streams in as few calls as their shapes allow, in the order of `works`."""
+        """Answer the work of many utterances in as few calls as their shapes allow, in the order of `works`."""
         groups: dict[int, list[int]] = {}
         for index, work in enumerate(works):
             groups.setdefault(work.samples.shape[1], []).append(index)
@@ -88,6 +115,34 @@ class Recognizer:
             outputs = self._run_together([works[index] for index in indices])
             answers.update(zip(indices, outputs, strict=True))
         return [answers[index] for index in range(len(works))]
+
+    def advance(self, streams: list[Stream]) -> list[list[Update]]:
+        """Compute all that these streams have samples for, answering what they ask for together."""
+        updates: list[list[Update]] = [[] for _ in streams]
+        running = {index: stream.ready() for index, stream in enumerate(streams)}
+        answers: dict[int, Answer | None] = dict.fromkeys(running)
+        while running:
+            requests: dict[int, Request] = {}
+            for index, answer in answers.items():
+                try:
+                    requests[index] = running[index].send(answer)  # type: ignore[arg-type]  # None starts it
+                except StopIteration as stop:
+                    updates[index] = stop.value
+                    del running[index]
+            answers = dict(zip(requests, self._answer(list(requests.values())), strict=True))
+        return updates
+
+    def open_stream(self, **options: float) -> Stream:
+        """A live stream that this recogniser computes; for the options see `StreamOptions`.
+
+        Raises:
+            VocaffectError: if there is no such option or its value makes no sense.
+        """
+        known = [field.name for field in fields(StreamOptions)]
+        for name in options:
+            if name not in known:
+                raise VocaffectError(unknown_name("stream option", name, known))
+        return Stream(self.card, StreamOptions(**options), self.advance)
 
     def posterior(self, samples: NDArray[np.float32]) -> Trace:
         """Hear samples (num_samples,) at 16 kHz as one utterance from a fresh state.
@@ -100,15 +155,43 @@ class Recognizer:
             raise VocaffectError(f"the signal has {len(samples)} samples, one frame needs {hop}; record more")
         utterance = open_utterance(self.card)
         decisions: list[Decisions] = []
+
+        def run(work: Work | None) -> None:
+            if work is not None:
+                decisions.append(utterance.complete(self.step([work])[0]))
+
         end = len(samples) // hop * hop
         for start in range(0, end, CHUNK_S * SAMPLE_RATE):
-            work = utterance.plan(samples[start : min(start + CHUNK_S * SAMPLE_RATE, end)])
-            decisions += [utterance.complete(output) for output in self.step([work] if work else [])]
-        work = utterance.plan_end(end)
-        decisions += [utterance.complete(output) for output in self.step([work] if work else [])]
+            run(utterance.plan(samples[start : min(start + CHUNK_S * SAMPLE_RATE, end)]))
+        run(utterance.plan_end(end))
         logits = np.concatenate([part.logits for part in decisions])
         posteriors = softmax(logits, self.card.temperature)
         return Trace(posteriors, np.concatenate([part.active for part in decisions]), posteriors[-1])
+
+    def recognize(self, source: Clip | Path | str | bytes | NDArray[np.float32]) -> Recognition:
+        """The emotion of a clip, of an audio file or its bytes, or of samples (num_samples,) at 16 kHz.
+
+        The posterior is that of the whole clip as one utterance; if nobody speaks in it there is none.
+
+        Raises:
+            AudioError: if the file or the bytes cannot be read as audio.
+        """
+        samples = _samples(source)
+        stream = self.open_stream()
+        updates = []
+        for start in range(0, len(samples), CHUNK_S * SAMPLE_RATE):
+            updates += stream.push(samples[start : start + CHUNK_S * SAMPLE_RATE])
+        updates += stream.finish()
+        segments = tuple(update.ended for update in updates if update.ended is not None)
+        posterior = self.posterior(samples).posterior if segments else None
+        return Recognition(tuple(self.labels), posterior, segments, len(samples) / SAMPLE_RATE)
+
+    def _answer(self, requests: Sequence[Request]) -> list[Answer]:
+        hearings = {index: each for index, each in enumerate(requests) if isinstance(each, Hearing)}
+        works = {index: each for index, each in enumerate(requests) if isinstance(each, Work)}
+        answers: dict[int, Answer] = dict(zip(works, self.step(list(works.values())), strict=True))
+        answers.update(zip(hearings, hear(list(hearings.values())), strict=True))
+        return [answers[index] for index in range(len(requests))]
 
     def _run_together(self, works: Sequence[Work]) -> list[Output]:
         samples = np.concatenate([work.samples for work in works])
@@ -117,9 +200,7 @@ class Recognizer:
         rows = range(0, len(samples), MAX_ROWS if self.card.streaming == "window" else len(samples))
         parts = [self.run(samples[at : at + rows.step], state) for at in rows]
         ends = np.cumsum([len(work.samples) for work in works])
-        return [
-            _rows(parts, slice(end - len(work.samples), end)) for work, end in zip(works, ends, strict=True)
-        ]
+        return [_rows(parts, slice(end - len(work.samples), end)) for work, end in zip(works, ends, strict=True)]
 
 
 def _rows(parts: Sequence[Output], rows: slice) -> Output:
@@ -132,3 +213,15 @@ def _rows(parts: Sequence[Output], rows: slice) -> Output:
         cut([part.active for part in parts]),
         {name: cut([part.state[name] for part in parts]) for name in parts[0].state},
     )
+
+
+def _samples(source: Clip | Path | str | bytes | NDArray[np.float32]) -> NDArray[np.float32]:
+    match source:
+        case Clip():
+            return source.samples
+        case bytes():
+            return decode(source).samples
+        case str() | Path():
+            return read_clip(source).samples
+        case _:
+            return np.asarray(source, np.float32)

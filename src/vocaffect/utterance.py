@@ -43,7 +43,8 @@ class Output:
 class Decisions:
     """What a model thinks of the utterance so far at some sample positions, counted from its start.
 
-    positions (n,), logits (n, num_labels), active (n,), features (n, ...).
+    positions (n,), logits (n, num_labels), active (n,); features (n, num_features) of a frame model, those
+    of the newest window (num_frames, num_features) of a window model.
     """
 
     positions: NDArray[np.int64]
@@ -150,7 +151,7 @@ class WindowUtterance:
         """One decision for each window of the answer."""
         decided = [self._decide(int(p), row) for p, row in zip(self._planned, output.logits, strict=True)]
         active = output.active.reshape(len(decided), -1).max(axis=1)
-        return Decisions(self._planned, np.stack(decided), active, output.features)
+        return Decisions(self._planned, np.stack(decided), active, output.features[-1])
 
     def plan_end(self, position: int) -> Work | None:
         """The window that ends at `position`, unless one has; windows that ended later are forgotten.
