@@ -163,9 +163,7 @@ def test_the_archive_is_kept_when_asked(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [-1, None], ids=["with a length", "without a length"])
-def test_a_cut_download_is_resumed_where_it_stopped(
-    server: Server, tmp_path: Path, length: int | None
-) -> None:
+def test_a_cut_download_is_resumed_where_it_stopped(server: Server, tmp_path: Path, length: int | None) -> None:
     corpus = offered(server)
     server.behaviour = Behaviour(GOOD, cut_after=1000, cuts=3, length=length)
     assert quick_fetch(corpus, tmp_path).read_bytes() == GOOD
@@ -196,9 +194,7 @@ def test_a_server_that_resumes_elsewhere_is_not_believed(server: Server, tmp_pat
 def test_endless_cuts_end_in_a_sentence_and_keep_the_part(server: Server, tmp_path: Path) -> None:
     corpus = offered(server)
     server.behaviour = Behaviour(GOOD, cut_after=500, cuts=10**6, ranges=False)
-    with pytest.raises(
-        DownloadError, match=r"the connection was cut after 500 of .* run the same command again"
-    ):
+    with pytest.raises(DownloadError, match=r"the connection was cut after 500 of .* run the same command again"):
         quick_fetch(corpus, tmp_path)
     assert len(server.behaviour.requests) == ATTEMPTS + 1
     assert partial_bytes(archive_of(GOOD, ""), tmp_path) == 500
@@ -232,9 +228,7 @@ def test_no_server_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/zip", None])
-def test_a_web_page_in_place_of_the_zip_is_refused(
-    server: Server, tmp_path: Path, content_type: str | None
-) -> None:
+def test_a_web_page_in_place_of_the_zip_is_refused(server: Server, tmp_path: Path, content_type: str | None) -> None:
     corpus = offered(server)
     server.behaviour = Behaviour(b"<!doctype html>sign in".ljust(len(GOOD)), content_type=content_type)
     with pytest.raises(DownloadError, match=r"web page|no zip"):
@@ -253,9 +247,7 @@ def test_a_web_page_does_not_cost_what_came_before(server: Server, tmp_path: Pat
 
 @pytest.mark.parametrize("length", [-1, None], ids=["said", "unsaid"])
 @pytest.mark.parametrize("extra", [b"more", None], ids=["longer", "shorter"])
-def test_another_size_is_refused(
-    server: Server, tmp_path: Path, length: int | None, extra: bytes | None
-) -> None:
+def test_another_size_is_refused(server: Server, tmp_path: Path, length: int | None, extra: bytes | None) -> None:
     corpus = offered(server)
     server.behaviour = Behaviour(GOOD + extra if extra else GOOD[:-4], length=length)
     with pytest.raises(DownloadError, match=r"not the official archive|cut after|416"):

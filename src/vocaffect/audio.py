@@ -122,7 +122,7 @@ def decode(data: bytes, *, name: str = "audio", max_s: float = MAX_S) -> Clip:
     Raises:
         AudioError: if it is no audio or breaks a limit.
     """
-    with _open(io.BytesIO(data), name) as source:
+    with _open(_Bytes(data), name) as source:
         return source.clip(max_s)
 
 
@@ -134,6 +134,16 @@ def measure(path: Path | str, *, max_s: float = MAX_S) -> Measurement:
     """
     with _open_file(Path(path)) as source:
         return source.measure(max_s)
+
+
+class _Bytes(io.BytesIO):
+    """Bytes whose seek stays put where a damaged file asks for a place before the first byte."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
 
 
 @dataclass(frozen=True)
@@ -248,9 +258,9 @@ def _open_ffmpeg(file: BinaryIO, name: str, stack: ExitStack) -> _Source | None:
         container: Any = stack.enter_context(av.open(file, options=_FFMPEG_OPTIONS))
     except (av.FFmpegError, ValueError):
         return None
-    if not container.streams.audio:
-        raise AudioError(f"{name} holds no sound: give a file with an audio track")
-    stream = container.streams.audio[0]
+    stream = next(iter(container.streams.audio), None)
+    if stream is None or stream.codec_context is None:
+        raise AudioError(f"{name} holds no sound that can be decoded: give a file with an audio track")
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
 
     def blocks() -> Iterator[Block]:
@@ -277,7 +287,8 @@ def _frame_samples(frame: Any) -> Block:
         return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     if values.dtype == np.int16:
         return np.ascontiguousarray(values, np.int16)
-    return np.ascontiguousarray(values, np.float32)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)
 
 
 def _scaled(block: Block) -> NDArray[np.float32]:
@@ -301,9 +312,7 @@ def _check_level(block: Block, name: str) -> None:
     if not np.isfinite(peak):
         raise AudioError(f"{name} holds samples that are not numbers (NaN or infinite): export it again")
     if peak > LOUDEST:
-        raise AudioError(
-            f"{name} reaches {peak:.6g} where full scale is 1: divide its samples by their full scale"
-        )
+        raise AudioError(f"{name} reaches {peak:.6g} where full scale is 1: divide its samples by their full scale")
 
 
 def _damaged(name: str, error: Exception) -> AudioError:

@@ -94,9 +94,7 @@ class Manifest:
         """Where the clip lies on this machine."""
         return self.root / utterance.path
 
-    def select(
-        self, which: NDArray[np.bool_] | NDArray[np.integer[Any]] | Iterable[int | bool]
-    ) -> "Manifest":
+    def select(self, which: NDArray[np.bool_] | NDArray[np.integer[Any]] | Iterable[int | bool]) -> "Manifest":
         """The clips that a boolean mask ``(num_utterances,)`` or a list of indices picks out."""
         index = np.asarray(which if isinstance(which, np.ndarray) else list(which))
         chosen = np.arange(len(self))[index.astype(bool if index.dtype == bool else np.int64)]
@@ -235,7 +233,5 @@ def _read_parquet(source: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
         raise ManifestError(f"{source} is no Parquet file: make it with 'vocaffect data prepare'") from None
     header: dict[str, str] = json.loads((table.schema.metadata or {}).get(b"vocaffect", b"{}"))
     if missing := [name for name in COLUMNS if name not in table.column_names]:
-        raise ManifestError(
-            f"{source} lacks the columns {', '.join(missing)}: make it with 'vocaffect data prepare'"
-        )
+        raise ManifestError(f"{source} lacks the columns {', '.join(missing)}: make it with 'vocaffect data prepare'")
     return header, table.to_pylist()

@@ -175,6 +175,4 @@ def balanced_folds(units: Iterable[Unit], num_folds: int, seed: int) -> list[lis
 
 def _properties(unit: Unit) -> list[str]:
     """What a fold should have its share of: clips, clips of each emotion, clips of each sex."""
-    return [
-        name for clip in unit.utterances for name in ("clip", f"emotion {clip.emotion}", f"sex {clip.sex}")
-    ]
+    return [name for clip in unit.utterances for name in ("clip", f"emotion {clip.emotion}", f"sex {clip.sex}")]

@@ -141,9 +141,7 @@ def make_split(
     if not 1 <= fold <= folds:
         raise SplitError(f"{protocol} has the folds 1 to {folds}, not {fold}: choose one of these")
     if not 0.0 <= validation_fraction < 1.0:
-        raise SplitError(
-            f"a validation fraction of {validation_fraction:g} is not in [0, 1): choose one, as 0.2"
-        )
+        raise SplitError(f"a validation fraction of {validation_fraction:g} is not in [0, 1): choose one, as 0.2")
     if not len(manifest):
         raise SplitError("the manifest is empty: prepare it again")
     if chosen.kind == "random":
@@ -162,9 +160,7 @@ def _random_sides(manifest: Manifest, fractions: tuple[float, ...], seed: int) -
     sides: list[list[Unit]] = [[] for _ in fractions]
     done = 0
     for unit in shuffled(clip_units(manifest), seed):
-        passed = [
-            done >= len(manifest) * sum(fractions[: side + 1]) - 0.5 for side in range(len(fractions) - 1)
-        ]
+        passed = [done >= len(manifest) * sum(fractions[: side + 1]) - 0.5 for side in range(len(fractions) - 1)]
         sides[sum(passed)].append(unit)
         done += len(unit)
     return sides
@@ -195,12 +191,16 @@ def _paths(units: Iterable[Unit]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something the auditor found: what kind, a sentence, the clips, and whether it makes results untrue."""
+    """Something the auditor found: what kind, a sentence, the clips, and whether it makes results untrue.
+
+    ``unusable`` says that the clip cannot be used as the manifest describes it.
+    """
 
     kind: str
     message: str
     paths: tuple[str, ...]
     leak: bool = False
+    unusable: bool = False
 
 
 @dataclass(frozen=True)
@@ -292,10 +292,11 @@ def _bad_clip(path: Path, utterance: Utterance) -> Iterable[Finding]:
         heard = measure(path)
     except AudioError as error:
         kind = "empty" if isinstance(error, EmptyAudioError) else "unreadable"
-        yield Finding(kind, str(error), (utterance.path,))
+        yield Finding(kind, str(error), (utterance.path,), unusable=True)
         return
     if heard.sha256 != utterance.sha256:
-        yield Finding("changed", f"{path} is not the audio the manifest was made of", (utterance.path,))
+        message = f"{path} is not the audio that the manifest was made of"
+        yield Finding("changed", message, (utterance.path,), unusable=True)
     if heard.rms < 10 ** (SILENT_DB / 20):
         yield Finding("silent", f"{path} has a level below {SILENT_DB:g} dB of full scale", (utterance.path,))
     if heard.clipped > MAX_CLIPPED:

@@ -7,9 +7,7 @@ from typing import ClassVar, TypeVar, cast
 
 from vocaffect.errors import VocaffectError, unknown_name
 
-EXTENSIONS = frozenset(
-    {".aiff", ".au", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm"}
-)
+EXTENSIONS = frozenset({".aiff", ".au", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm"})
 """Files that corpus readers take for clips."""
 
 
@@ -78,11 +76,7 @@ class Corpus:
         root = self.locate(data_root).resolve()
         entries = sorted(self.collect_files(root), key=lambda entry: root / entry.path)
         if not entries:
-            cure = (
-                f"get them with 'vocaffect data download {self.name}'"
-                if self.archive
-                else "check --data-root"
-            )
+            cure = f"get them with 'vocaffect data download {self.name}'" if self.archive else "check --data-root"
             raise CorpusError(f"no clips of {self.name or 'the corpus'} lie under {data_root}: {cure}")
         return entries
 

@@ -132,9 +132,7 @@ def fetch(
         except _TRANSIENT as error:
             reason = _reason(error)
         except OSError as error:
-            raise DownloadError(
-                f"{part} cannot be written: {error.strerror}; free some room or mend it"
-            ) from None
+            raise DownloadError(f"{part} cannot be written: {error.strerror}; free some room or mend it") from None
         gained = partial_bytes(archive, folder) - best
         failures = 0 if gained * 200 >= archive.num_bytes else failures + 1
         best += max(gained, 0)
@@ -159,9 +157,7 @@ def _receive(archive: Archive, url: str, part: Path, timeout_s: float, progress:
         _check_offer(archive, response.headers, have if resumed else 0, resumed, part)
         chunk = response.read(_CHUNK)
         if not resumed and chunk and not chunk.startswith(b"PK"[: len(chunk)]):
-            raise DownloadError(
-                f"{url} answers with something that is no zip: check the address or try later"
-            )
+            raise DownloadError(f"{url} answers with something that is no zip: check the address or try later")
         done = have if resumed else 0
         with part.open("ab" if resumed else "wb") as file:
             while chunk:
@@ -186,9 +182,7 @@ def _open(request: urllib.request.Request, timeout_s: float, part: Path) -> http
             part.unlink(missing_ok=True)
         if error.code in _RETRIED:
             raise _CutError(f"the server answered {error.code} ({error.reason})") from None
-        raise DownloadError(
-            f"{request.full_url} answers {error.code} ({error.reason}): check the address"
-        ) from None
+        raise DownloadError(f"{request.full_url} answers {error.code} ({error.reason}): check the address") from None
     return response
 
 

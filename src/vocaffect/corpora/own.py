@@ -16,7 +16,7 @@ _SEXES = {"": "", "f": "female", "female": "female", "w": "female", "m": "male",
 class Folder(Corpus):
     """Clips as ``label/clip.wav``, or as ``label/speaker/clip.wav`` where the speakers are known."""
 
-    title = "your own clips: label/clip.wav or label/speaker/clip.wav"
+    title = "your own, as label/clip.wav or label/speaker/clip.wav"
     licence = "yours"
 
     def locate(self, data_root: Path) -> Path:
@@ -28,9 +28,7 @@ class Folder(Corpus):
         for path in find_clips(root):
             label, *others = path.relative_to(root).parent.parts or ("",)
             if not label:
-                raise CorpusError(
-                    f"{path} lies in no label's folder: move it to, for instance, {root}/happy/"
-                )
+                raise CorpusError(f"{path} lies in no label's folder: move it to, for instance, {root}/happy/")
             try:
                 emotion = require_emotion(label)
             except VocaffectError as error:
@@ -42,7 +40,7 @@ class Folder(Corpus):
 class Table(Corpus):
     """Clips that a CSV names: columns path, emotion, speaker; sex, intensity and sentence may follow."""
 
-    title = "your own clips: a CSV of path, emotion, speaker[, sex, intensity, sentence]"
+    title = "your own, as a CSV of path, emotion, speaker"
     licence = "yours"
 
     def __init__(self, table: Path | None = None) -> None:
@@ -59,9 +57,7 @@ class Table(Corpus):
             CorpusError: if the table lacks a column or a row has an unknown emotion or no such file.
         """
         if self.table is None:
-            raise CorpusError(
-                "the csv reader needs its table: name it, as in 'vocaffect data prepare clips.csv'"
-            )
+            raise CorpusError("the csv reader needs its table: name it, as in 'vocaffect data prepare clips.csv'")
         rows = _rows(self.table)
         return [_entry(row, root, f"line {number} of {self.table}") for number, row in rows]
 
@@ -91,9 +87,7 @@ def _entry(row: dict[str, str], root: Path, where: str) -> Entry:
     except VocaffectError as error:
         raise CorpusError(f"{where}: {error}") from None
     if not (root / row["path"]).is_file():
-        raise CorpusError(
-            f"{where}: there is no file {root / row['path']}; check the path or pass --data-root"
-        )
+        raise CorpusError(f"{where}: there is no file {root / row['path']}; check the path or pass --data-root")
     sex = _SEXES.get(row.get("sex", "").strip().lower())
     if sex is None:
         raise CorpusError(f"{where}: the sex '{row['sex']}' is not known; write female, male or nothing")

@@ -78,9 +78,7 @@ def _load_reader(file: Path, name: str) -> type[Corpus] | Reader:
     spec.loader.exec_module(module)
     reader: type[Corpus] | Reader | None = getattr(module, name, None)
     if reader is None:
-        raise CorpusError(
-            f"{file} defines no {name}: name a class or a function in it, as in reader.py:MyCorpus"
-        )
+        raise CorpusError(f"{file} defines no {name}: name a class or a function in it, as in reader.py:MyCorpus")
     return reader
 
 

@@ -60,6 +60,4 @@ def _entry(path: Path, emotion: str, intensity: str, sentence: str, actor: str) 
             sentence=_SENTENCES[sentence],
         )
     except KeyError as error:
-        raise CorpusError(
-            f"the name of {path} holds the code {error}, unknown to RAVDESS: mend or remove it"
-        ) from None
+        raise CorpusError(f"the name of {path} holds the code {error}, unknown to RAVDESS: mend or remove it") from None

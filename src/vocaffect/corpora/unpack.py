@@ -46,9 +46,7 @@ def unpacked(archive: Path, beside: Path, max_bytes: int) -> Iterator[Path]:
 def _unpack(content: zipfile.ZipFile, folder: Path, max_bytes: int) -> None:
     members = content.infolist()
     if len(members) > MAX_FILES:
-        raise UnpackError(
-            f"{content.filename} holds {len(members)} files, too many for a corpus: do not use it"
-        )
+        raise UnpackError(f"{content.filename} holds {len(members)} files, too many for a corpus: do not use it")
     seen: set[str] = set()
     room = max_bytes
     for member in members:
@@ -61,9 +59,7 @@ def _unpack(content: zipfile.ZipFile, folder: Path, max_bytes: int) -> None:
             room -= _copy(content, member, folder / place, room)
 
 
-def _check_member(
-    content: zipfile.ZipFile, member: zipfile.ZipInfo, place: PurePosixPath, seen: set[str]
-) -> None:
+def _check_member(content: zipfile.ZipFile, member: zipfile.ZipInfo, place: PurePosixPath, seen: set[str]) -> None:
     name, mode = member.filename, member.external_attr >> 16
     outside = place.is_absolute() or ".." in place.parts or "\\" in name or PureWindowsPath(name).drive
     key = str(place).casefold()
