@@ -1,0 +1,81 @@
+"""The application: the rooms of the server put together."""
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from vocaffect import __version__
+from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.clips import router as clips_router
+from vocaffect.server.gate import Gate
+from vocaffect.server.page import STATIC, add_page
+from vocaffect.server.protocol import STATUS, ErrorCode, ErrorMessage, ProtocolError
+from vocaffect.server.resources import Resources
+from vocaffect.server.settings import Settings
+from vocaffect.server.streaming import router as streaming_router
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) -> FastAPI:
+    """The server's ASGI application over recognisers that are loaded already."""
+    cores = os.cpu_count() or 1
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with (
+            ThreadPoolExecutor(cores, thread_name_prefix="stream") as streams,
+            ThreadPoolExecutor(max(1, cores // 2), thread_name_prefix="clip") as clips,
+        ):
+            app.state.vocaffect = Resources(settings, catalogue, streams, clips)
+            yield
+
+    app = FastAPI(
+        title="vocaffect",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # the interactive pages would load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(Gate, settings=settings)
+    _add_error_handlers(app)
+    app.include_router(clips_router)
+    app.include_router(streaming_router)
+    add_page(app, static)
+    return app
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Make every refusal the protocol's `error` message, under the right status."""
+
+    @app.exception_handler(ProtocolError)
+    async def refused(_: Request, error: ProtocolError) -> JSONResponse:
+        return _answer(error.code, error.message)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return _answer("bad_message", f"the request is not valid ({faults[:500]})")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == STATUS["not_found"][0]:
+            return _answer("not_found", f"there is nothing at {request.url.path[:200]}")
+        return _answer("bad_message", str(error.detail), error.status_code)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        _log.error("a request failed", exc_info=error)
+        return _answer("internal", "the server failed; its log says why")
+
+
+def _answer(code: ErrorCode, message: str, status: int | None = None) -> JSONResponse:
+    return JSONResponse(ErrorMessage(code=code, message=message).model_dump(), status or STATUS[code][0])

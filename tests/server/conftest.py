@@ -1,0 +1,86 @@
+"""A real server on a free port: what is tested is what users reach, sockets and limits included."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import websockets.sync.client as ws
+from numpy.typing import NDArray
+from websockets.typing import Origin
+
+from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.run import listen, make_server, page_address
+from vocaffect.server.settings import Settings
+
+StartServer = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def catalogue(toy_bundle: Path) -> Catalogue:
+    return Catalogue.load([str(toy_bundle)])
+
+
+@pytest.fixture(scope="module")
+def start_server(catalogue: Catalogue) -> Iterator[StartServer]:
+    """`start_server(max_clip_s=3)` runs a server with these settings and returns its address."""
+    with ExitStack() as stack:
+
+        def start(**limits: Any) -> str:
+            settings = Settings(port=0, **limits)
+            listener = stack.enter_context(listen(settings))
+            server = make_server(settings, catalogue)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            stack.callback(thread.join, 10)
+            stack.callback(setattr, server, "should_exit", True)
+            while not server.started:
+                time.sleep(0.01)
+            return page_address(settings, listener)
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def address(start_server: StartServer) -> str:
+    """The address of a server with default limits."""
+    return start_server()
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def connect() -> Callable[..., ws.ClientConnection]:
+    """`connect(address)` opens a socket to `/v1/stream`."""
+
+    def connect(address: str, origin: Origin | None = None) -> ws.ClientConnection:
+        url = address.replace("http", "ws") + "/v1/stream"
+        return ws.connect(url, compression=None, origin=origin)
+
+    return connect
+
+
+@pytest.fixture(scope="session")
+def speech() -> NDArray[np.float32]:
+    """Half a second of silence, two of a synthetic voice, one of silence; the detector takes it for one."""
+    t = np.arange(32_000) / 16_000
+    pitch = 130 + 25 * np.sin(2 * np.pi * 0.7 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / 16_000
+    glide = 0.5 + 0.5 * np.sin(2 * np.pi * 1.3 * t)
+    formants = [(400 + 400 * glide, 80), (2_100 - 1_100 * glide, 100), (2_600, 150), (3_500, 200)]
+    voice = np.zeros_like(t)
+    for k in range(1, 40):
+        gain = sum(1 / (1 + ((k * pitch - centre) / width) ** 2) for centre, width in formants)
+        voice += gain / k**0.5 * np.sin(k * phase)
+    voice *= np.minimum(1.5 * np.sin(np.pi * 3.7 * t) ** 2, 1)
+    voice *= 0.25 / np.abs(voice).max()
+    return np.concatenate([np.zeros(8_000), voice, np.zeros(16_000)]).astype(np.float32)

@@ -1,0 +1,173 @@
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
+
+from vocaffect.server import protocol
+from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.session import Phase, Reply, Session
+
+Samples = NDArray[np.float32]
+Connect = Callable[..., ClientConnection]
+HELLO = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "int16"}
+
+
+def pcm(samples: Samples) -> bytes:
+    return np.round(samples * 32_767).astype("<i2").tobytes()
+
+
+def converse(catalogue: Catalogue, data: bytes, cuts: list[int], **hello: Any) -> list[Reply]:
+    """All replies to a stream of `data`, sent in pieces."""
+    session = Session(catalogue, max_stream_s=60)
+    replies = session.text(json.dumps({**HELLO, **hello}))
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for start, end in itertools.pairwise(edges):
+        replies += session.binary(data[start:end])
+    replies += session.text('{"type":"end"}')
+    assert session.phase is Phase.OVER
+    return replies
+
+
+@pytest.fixture(scope="module")
+def whole(catalogue: Catalogue, speech: Samples) -> list[Reply]:
+    return converse(catalogue, pcm(speech), [])
+
+
+def test_a_conversation_tells_speech_from_silence(whole: list[Reply], speech: Samples) -> None:
+    ready, *rest, summary = whole
+    assert isinstance(ready, protocol.Ready)
+    assert isinstance(summary, protocol.Summary)
+    updates = [reply for reply in rest if isinstance(reply, protocol.Update)]
+    segments = [reply for reply in rest if isinstance(reply, protocol.Segment)]
+    assert summary.segments == segments
+    assert len(segments) == 1
+    assert summary.duration_s == pytest.approx(len(speech) / 16_000, abs=1e-3)
+    assert summary.speech_s == pytest.approx(segments[0].end_s - segments[0].start_s, abs=2e-3)
+    assert {update.speech for update in updates} == {True, False}
+    for update in updates:
+        assert update.speech or (update.posterior, update.label, update.segment) == (None, None, None)
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 10**6), max_size=12))
+def test_replies_do_not_depend_on_how_the_bytes_are_cut(
+    catalogue: Catalogue, speech: Samples, whole: list[Reply], cuts: list[int]
+) -> None:
+    assert converse(catalogue, pcm(speech), cuts) == whole
+
+
+def test_float32_says_the_same_as_int16(catalogue: Catalogue, speech: Samples, whole: list[Reply]) -> None:
+    rounded = np.round(speech * 32_767) / 32_768
+    assert converse(catalogue, rounded.astype("<f4").tobytes(), [], format="float32") == whole
+
+
+def test_another_rate_finds_the_same_segment(catalogue: Catalogue, speech: Samples, whole: list[Reply]) -> None:
+    import soxr
+
+    data = pcm(np.clip(soxr.resample(speech, 16_000, 48_000), -1, 1))
+    summaries = [r[-1] for r in (converse(catalogue, data, [7, 1_001], sample_rate=48_000), whole)]
+    ours, theirs = (summary.segments for summary in summaries if isinstance(summary, protocol.Summary))
+    assert [s.label for s in ours] == [s.label for s in theirs]
+    assert ours[0].start_s == pytest.approx(theirs[0].start_s, abs=0.1)
+
+
+def test_an_empty_stream_has_an_empty_summary(catalogue: Catalogue) -> None:
+    assert converse(catalogue, b"", [])[1:] == [protocol.Summary(duration_s=0, speech_s=0, segments=[])]
+
+
+REFUSED: dict[str, tuple[list[str | bytes], str]] = {
+    "audio first": ([b"\0\0"], "bad_message"),
+    "end first": (['{"type":"end"}'], "bad_message"),
+    "two hellos": ([json.dumps(HELLO), json.dumps(HELLO)], "bad_message"),
+    "no JSON": (["hello"], "bad_message"),
+    "next version": ([json.dumps({**HELLO, "version": 2})], "unsupported_version"),
+    "unknown recogniser": ([json.dumps({**HELLO, "recognizer": "toy"})], "unknown_recognizer"),
+    "no numbers": (
+        [json.dumps({**HELLO, "format": "float32"}), np.array([np.nan], "<f4").tobytes()],
+        "bad_audio",
+    ),
+}
+
+
+@pytest.mark.parametrize(("messages", "code"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_out_of_turn_ends_with_a_typed_error(
+    address: str, connect: Connect, messages: list[str | bytes], code: protocol.ErrorCode
+) -> None:
+    with connect(address) as socket:
+        for message in messages:
+            socket.send(message)
+        *_, last = list(_until_closed(socket))
+        assert (last["type"], last["code"]) == ("error", code)
+        assert socket.close_code == protocol.STATUS[code][1]
+
+
+def test_a_socket_carries_the_whole_conversation(
+    address: str, connect: Connect, speech: Samples, whole: list[Reply]
+) -> None:
+    data = pcm(speech)
+    with connect(address) as socket:
+        socket.send(json.dumps(HELLO))
+        for start in range(0, len(data), 3_333):
+            socket.send(data[start : start + 3_333])
+        socket.send('{"type":"end"}')
+        received = list(_until_closed(socket))
+        assert received == [reply.model_dump() for reply in whole]
+        assert socket.close_code == 1000
+
+
+def test_streams_beyond_the_limit_are_told_to_come_back(start_server: Callable[..., str], connect: Connect) -> None:
+    address = start_server(max_streams=1)
+    with connect(address) as first:
+        first.send(json.dumps(HELLO))
+        assert json.loads(first.recv())["type"] == "ready"
+        with connect(address) as second:
+            assert next(_until_closed(second))["code"] == "busy"
+    _eventually_ready(connect, address)
+
+
+def test_a_stream_may_not_last_for_ever(start_server: Callable[..., str], connect: Connect) -> None:
+    with connect(start_server(max_stream_s=1)) as socket:
+        socket.send(json.dumps(HELLO))
+        socket.send(bytes(32_002))
+        assert [message.get("code") for message in _until_closed(socket)][-1] == "too_long"
+
+
+@pytest.mark.parametrize("messages", [[], [json.dumps(HELLO)]], ids=["no hello", "no audio"])
+def test_a_silent_client_is_let_go(start_server: Callable[..., str], connect: Connect, messages: list[str]) -> None:
+    with connect(start_server(hello_timeout_s=0.2, idle_timeout_s=0.2)) as socket:
+        for message in messages:
+            socket.send(message)
+        assert list(_until_closed(socket))[-1]["code"] == "timeout"
+
+
+def test_a_giant_message_is_not_read(start_server: Callable[..., str], connect: Connect) -> None:
+    with connect(start_server(max_message_bytes=1_000)) as socket:
+        socket.send(json.dumps(HELLO))
+        socket.send(bytes(2_000))
+        list(_until_closed(socket))
+        assert socket.close_code == 1009
+
+
+def _until_closed(socket: ClientConnection) -> Iterator[dict[str, Any]]:
+    try:
+        while True:
+            yield json.loads(socket.recv(timeout=10))
+    except ConnectionClosed:
+        return
+
+
+def _eventually_ready(connect: Connect, address: str) -> None:
+    for _ in range(100):
+        with connect(address) as socket:
+            socket.send(json.dumps(HELLO))
+            if next(_until_closed(socket))["type"] == "ready":
+                return
+    raise AssertionError("the place of a closed stream was never given to another")

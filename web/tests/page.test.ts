@@ -1,0 +1,86 @@
+import { describe, expect, it } from "vitest";
+
+import { runs, span } from "../src/lib/drawing";
+import { clock, tickStep } from "../src/lib/format";
+import type { Update } from "../src/lib/protocol";
+import { reading } from "../src/lib/reading";
+import { PeakMeter, toInt16 } from "../src/lib/samples";
+
+function update(fields: Partial<Update>): Update {
+  return {
+    type: "update",
+    time_s: 0.1,
+    speech: false,
+    speech_probability: 0,
+    level_db: -60,
+    posterior: null,
+    label: null,
+    segment: null,
+    ...fields,
+  };
+}
+
+describe("samples", () => {
+  it("become little-endian int16, and never wrap around", () => {
+    const bytes = new Uint8Array(toInt16(Float32Array.of(0, 0.5, -1, 1, 2, -2)));
+    expect([...bytes]).toEqual([0, 0, 0, 0x40, 0, 0x80, 0xff, 0x7f, 0xff, 0x7f, 0, 0x80]);
+  });
+
+  it("give the same peaks however they are cut", () => {
+    const samples = Float32Array.from({ length: 1000 }, (_, index) => Math.sin(index * index));
+    const whole = new PeakMeter(32).push(samples);
+    const meter = new PeakMeter(32);
+    const pieces = [0, 1, 7, 100, 333].flatMap((start, at, starts) =>
+      meter.push(samples.subarray(start, starts[at + 1] ?? 1000)),
+    );
+    expect(pieces).toEqual(whole);
+    expect(whole).toHaveLength(Math.floor(1000 / 32));
+  });
+});
+
+describe("reading", () => {
+  it("shows silence as silence, whatever else the update holds", () => {
+    const silent = update({ posterior: [0.9, 0.1], label: "happy" });
+    expect(reading("listening", silent, null, null)).toMatchObject({ word: "Silence", label: null, posterior: null });
+  });
+
+  it("claims no emotion before there is one", () => {
+    expect(reading("listening", update({ speech: true }), null, null)).toMatchObject({ word: "Speech", label: null });
+  });
+
+  it("names the emotion with its probability", () => {
+    const spoken = update({ speech: true, posterior: [0.25, 0.75], label: "sad" });
+    expect(reading("listening", spoken, null, null)).toMatchObject({ word: "Sad", note: "75 % likely right now" });
+  });
+
+  it("says that a file without speech is silence", () => {
+    expect(reading("done", null, { label: null, posterior: null }, null).word).toBe("Silence");
+  });
+});
+
+describe("timeline", () => {
+  it("finds runs and keeps them apart", () => {
+    const speech = [false, true, true, false, true];
+    expect(runs(speech.map((value) => update({ speech: value })), (u) => u.speech)).toEqual([
+      [1, 2],
+      [4, 4],
+    ]);
+  });
+
+  it("scrolls while live and shows all of it afterwards", () => {
+    expect(span(10, true, 30)).toEqual([0, 30]);
+    expect(span(45, true, 30)).toEqual([15, 45]);
+    expect(span(45, false, 30)).toEqual([0, 45]);
+  });
+
+  it("writes times as people read them", () => {
+    expect([clock(0), clock(9.96), clock(59.96), clock(75.34), clock(61, 0)]).toEqual([
+      "0:00.0",
+      "0:10.0",
+      "1:00.0",
+      "1:15.3",
+      "1:01",
+    ]);
+    expect(tickStep(30, 700)).toBe(5);
+  });
+});
