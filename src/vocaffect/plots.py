@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from vocaffect.files import atomic_path
@@ -25,7 +26,8 @@ def plot_training_history(rows: History, path: Path | str) -> None:
     A row has ``epoch`` and any of ``train_loss``, ``validation_loss``, ``train_uar``, ``validation_uar`` and
     ``learning_rate``; what is missing is not drawn.
     """
-    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+    figure = Figure(figsize=(9.6, 3.9))  # drawn after every epoch, so without the costly automatic layout
+    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.13, top=0.92, wspace=0.16)
     loss, recall = figure.subplots(1, 2)
     for axes, measure, title in ((loss, "loss", "Loss"), (recall, "uar", "UAR")):
         _frame(axes, title, "epoch")
@@ -140,11 +142,12 @@ def plot_uar_by_seconds(evaluation: Mapping[str, Any], path: Path | str) -> None
         color=BLUE,
         alpha=0.15,
         lw=0,
-        label="95 % interval over speakers",
+        label="95% interval over speakers",
     )
     axes.plot(seconds, values, "o-", color=BLUE, lw=1.8, ms=5, label="UAR")
     for x, y in zip(seconds, values, strict=True):
-        axes.annotate(f"{y:.0%}", (x, y), (0, -15), textcoords="offset points", ha="center", fontsize=9, color=INK)
+        text = axes.annotate(f"{y:.0%}", (x, y), (0, -15), textcoords="offset points", ha="center", fontsize=9)
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     whole, chance = evaluation["uar"]["value"], 1 / len(evaluation["labels"])
     axes.axhline(whole, color=ORANGE, lw=1.2, ls="--", label=f"whole clip: {whole:.1%}")
     axes.axhline(chance, color=GREY, lw=1, ls=":", label=f"chance: {chance:.1%}")
