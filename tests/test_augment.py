@@ -111,9 +111,7 @@ def test_pink_noise_has_equal_power_in_every_octave() -> None:
     noise = pink_noise(1 << 19, np.random.default_rng(0))
     spectrum = np.abs(np.fft.rfft(noise)) ** 2
     frequencies = np.fft.rfftfreq(len(noise), 1 / 16_000)
-    octaves = [
-        spectrum[(frequencies >= low) & (frequencies < 2 * low)].sum() for low in 31.25 * 2.0 ** np.arange(8)
-    ]
+    octaves = [spectrum[(frequencies >= low) & (frequencies < 2 * low)].sum() for low in 31.25 * 2.0 ** np.arange(8)]
     assert max(octaves) / min(octaves) < 1.2
     assert spectrum[frequencies < 19].sum() < 1e-6 * spectrum.sum()
 
@@ -164,9 +162,7 @@ def test_switching_one_change_off_leaves_the_others_as_they_were() -> None:
     seed=st.integers(0, 2**32 - 1),
     level=st.sampled_from([0.0, 1e-6, 0.1, 1.0]),
 )
-def test_any_clip_stays_finite_float32_in_scale_and_repeatable(
-    num_samples: int, seed: int, level: float
-) -> None:
+def test_any_clip_stays_finite_float32_in_scale_and_repeatable(num_samples: int, seed: int, level: float) -> None:
     rng = np.random.default_rng(seed)
     samples = (level * rng.uniform(-1, 1, num_samples)).astype(np.float32)
     before = samples.copy()

@@ -30,9 +30,7 @@ from vocaffect.metrics import (
 )
 
 NUM_LABELS = 4
-calls = st.lists(
-    st.tuples(st.integers(0, NUM_LABELS - 1), st.integers(0, NUM_LABELS - 1)), min_size=1, max_size=60
-)
+calls = st.lists(st.tuples(st.integers(0, NUM_LABELS - 1), st.integers(0, NUM_LABELS - 1)), min_size=1, max_size=60)
 
 
 def columns(pairs: list[tuple[int, int]]) -> tuple[Ints, Ints]:
@@ -107,9 +105,7 @@ def test_softmax_and_nll_agree_with_scikit_learn() -> None:
 @pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
 def test_temperature_is_the_one_that_scipy_finds(scale: float) -> None:
     logits, targets = noisy_logits(scale=scale)
-    best = minimize_scalar(
-        lambda log_t: nll(softmax(logits, np.exp(log_t)), targets), bounds=(-3, 3), method="bounded"
-    )
+    best = minimize_scalar(lambda log_t: nll(softmax(logits, np.exp(log_t)), targets), bounds=(-3, 3), method="bounded")
     assert np.log(fit_temperature(logits, targets)) == pytest.approx(best.x, abs=1e-4)
 
 

@@ -52,15 +52,11 @@ class AugmentOptions:
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn from."""
         if not 0 <= self.probability <= 1:
-            raise VocaffectError(
-                f"augmentation probability is {self.probability}; give a number between 0 and 1"
-            )
+            raise VocaffectError(f"augmentation probability is {self.probability}; give a number between 0 and 1")
         for name in ("noise_snr_db", "gain_db", "tempo", "pitch_semitones", "shift_s"):
             bounds: Range | None = getattr(self, name)
             if bounds is not None and not (np.isfinite(bounds).all() and bounds[0] <= bounds[1]):
-                raise VocaffectError(
-                    f"augmentation range {name} is {bounds}; give two numbers, the lower first"
-                )
+                raise VocaffectError(f"augmentation range {name} is {bounds}; give two numbers, the lower first")
         if self.tempo is not None and (self.tempo[0] < 0.25 or self.tempo[1] > 4):
             raise VocaffectError(f"augmentation range tempo is {self.tempo}; keep it between 0.25 and 4")
         if self.pitch_semitones is not None and max(map(abs, self.pitch_semitones)) > 24:
@@ -118,9 +114,7 @@ def apply(samples: Samples, parameters: Parameters) -> Samples:
     """
     if parameters == Parameters() or not len(samples):
         return samples.copy()
-    result = stretch(
-        resample_pitch(samples, parameters.pitch_semitones), round(len(samples) / parameters.tempo)
-    )
+    result = stretch(resample_pitch(samples, parameters.pitch_semitones), round(len(samples) / parameters.tempo))
     result = shift(result, parameters.shift_s)
     if parameters.noise_snr_db is not None:
         rng = np.random.default_rng(parameters.noise_seed)
