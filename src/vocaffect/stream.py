@@ -19,8 +19,8 @@ from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 from vocaffect.utterance import Decisions, Output, State, Utterance, Work, open_utterance, softmax
 from vocaffect.voice_activity import CHUNK, Heard, Hearing, Memory, VoiceActivity, VoiceOptions, level_db
 
-TICK_S = 0.1
-TICK = seconds_to_samples(TICK_S)
+UPDATE_S = 0.1
+TICK = seconds_to_samples(UPDATE_S)
 
 Request = Hearing | Work
 Answer = Heard | Output
@@ -232,7 +232,7 @@ class Stream:
         posterior = None
         if segment is not None and segment.newest is not None:
             tau = self._options.smoothing_s
-            weight = 1 - math.exp(-TICK_S / tau) if tau and segment.smoothed is not None else 1.0
+            weight = 1 - math.exp(-UPDATE_S / tau) if tau and segment.smoothed is not None else 1.0
             before = 0 if segment.smoothed is None else segment.smoothed
             newest = softmax(segment.newest, self._card.temperature)
             posterior = segment.smoothed = np.asarray(before + weight * (newest - before), np.float32)
