@@ -25,9 +25,14 @@ class Place(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """``samples (batch, num_samples)``, zeros after each clip's end, a whole number of hops; ``targets (batch,)``."""
+    """Clips side by side.
+
+    ``samples (batch, num_samples)``: whole hops, zeros after a clip's end; ``num_frames (batch,)``: the clip's own;
+    ``targets (batch,)``.
+    """
 
     samples: Tensor
+    num_frames: Tensor
     targets: Tensor
 
 
@@ -109,12 +114,13 @@ class BucketSampler(Sampler[list[Place]]):
 
 
 def collate(items: Sequence[tuple[NDArray[np.float32], int]], hop: int = 160) -> Batch:
-    """Clips of several lengths as one `Batch`: zeros follow the shorter ones, and zeros are silence."""
+    """Clips of several lengths as one `Batch`; what a frame decides about a clip does not change by what follows."""
     longest = max(len(samples) for samples, _ in items)
     padded = torch.zeros(len(items), -(-longest // hop) * hop)
     for row, (samples, _) in zip(padded, items, strict=True):
         row[: len(samples)] = torch.from_numpy(samples)
-    return Batch(padded, torch.tensor([target for _, target in items]))
+    num_frames = torch.tensor([max(len(samples) // hop, 1) for samples, _ in items])
+    return Batch(padded, num_frames, torch.tensor([target for _, target in items]))
 
 
 def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:

@@ -36,6 +36,7 @@ from vocaffect.training.loop import Loader, LoopOptions, Progress, predict, trai
 from vocaffect.training.runtime import choose_device, environment
 from vocaffect.verification import Reference, Samples
 
+MODEL = "model.onnx"
 EVALUATION_BATCH = 32
 INTENDED_USE = (
     "Research, teaching and applications in which people see what is recognised of their own voice and agree to "
@@ -260,6 +261,13 @@ def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None
     return path
 
 
+def bundle_of(run: Run) -> Path:
+    """The run's recogniser; exported first, unless that was done since its best model was written."""
+    path, best = run.folder / MODEL, run.folder / checkpoint.BEST
+    current = path.is_file() and best.is_file() and path.stat().st_mtime >= best.stat().st_mtime
+    return path if current else export_run(run, path)
+
+
 def tested(folder: Path) -> dict[str, Any]:
     """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals."""
     path = folder / "test" / "metrics.json"
@@ -303,7 +311,7 @@ def for_verification(folder: Path, data_root: Path | None) -> tuple[Recognizer, 
     """A run's recogniser, four clips of its test side, and its network in torch."""
     run = open_run(folder, data_root)
     network = trained_network(run)
-    path = export_run(run, folder / "model.onnx")
+    path = bundle_of(run)
     chosen = (run.split.of(run.manifest)[2] if run.split.test else run.manifest).utterances[::61][:4]
     clips = [read_clip(run.manifest.audio_path(utterance)).samples for utterance in chosen]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vocaffect.audio import read_clip
 from vocaffect.evaluation import Predictions, evaluate
-from vocaffect.experiment import Run, export_run, fold_folders, open_run
+from vocaffect.experiment import Run, bundle_of, fold_folders, open_run
 from vocaffect.files import write_text
 from vocaffect.manifest import Utterance
 from vocaffect.recognizer import Recognizer, Trace
@@ -47,7 +47,7 @@ def measure_run(
     runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
     total, heard = sum(len(run.split.test) for run in runs), list[Heard]()
     for run in runs:
-        recognizer = Recognizer.load(export_run(run, run.folder / "model.onnx"))
+        recognizer = Recognizer.load(bundle_of(run))
         for utterance in run.split.of(run.manifest)[2]:
             heard.append(hear(recognizer, run, utterance))
             on_clip(len(heard), total)

@@ -75,7 +75,7 @@ def train(
 def _train_one(
     recipe: "Recipe", folder: Path, data_root: Path, resume: bool, allow_leak: bool, console: "Console"
 ) -> None:
-    from vocaffect.experiment import export_run, start_run, train_run
+    from vocaffect.experiment import bundle_of, start_run, train_run
 
     run = start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak)
     with _bar(console) as bar:
@@ -96,7 +96,7 @@ def _train_one(
             bar.stop()
             console.print(f"stopped; the same command with --resume goes on with {folder}")
             raise typer.Exit(130) from None
-    path = export_run(run, folder / "model.onnx")
+    path = bundle_of(run)
     console.print(f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}; recogniser in {path}")
 
 

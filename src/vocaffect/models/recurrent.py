@@ -81,5 +81,5 @@ def _onnx_weights(layer: nn.LSTM, index: int, suffixes: list[str]) -> list[Tenso
 
 def _onnx_gates(weights: Tensor) -> Tensor:
     """Rows in torch's order (input, forget, cell, output) to ONNX's (input, output, forget, cell)."""
-    enter, forget, update, leave = weights.chunk(4)
-    return torch.cat([enter, leave, forget, update])
+    size = weights.shape[0] // 4
+    return torch.cat([weights[:size], weights[3 * size :], weights[size : 2 * size], weights[2 * size : 3 * size]])

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from vocaffect.datasets import Batch, BucketSampler
 from vocaffect.errors import VocaffectError
-from vocaffect.losses import utterance_cross_entropy
+from vocaffect.losses import decisions, utterance_cross_entropy
 from vocaffect.metrics import confusion, uar, war
 from vocaffect.models import Network
 from vocaffect.training import checkpoint
@@ -115,9 +115,12 @@ def validate(network: Network, loader: Loader, device: torch.device) -> Row:
 def predict(network: Network, loader: Loader, device: torch.device) -> tuple[Tensor, Tensor]:
     """The decision about each whole clip, ``(num_clips, num_labels)``, and the targets, in the loader's order."""
     network.eval()
-    parts = [(network(batch.samples.to(device))[0].logits[:, -1].cpu(), batch.targets) for batch in loader.batches]
-    logits, targets = zip(*parts, strict=True)
-    return torch.cat(logits).float(), torch.cat(targets)
+    logits, targets = [], []
+    for batch in loader.batches:
+        running = network(batch.samples.to(device))[0].logits
+        logits.append(decisions(running, batch.num_frames.to(device)).float().cpu())
+        targets.append(batch.targets)
+    return torch.cat(logits), torch.cat(targets)
 
 
 def _epoch(
@@ -156,12 +159,14 @@ def _step(
     device: torch.device,
     amp: bool,
 ) -> float:
-    samples, targets = batch.samples.to(device), batch.targets.to(device)
+    samples, num_frames, targets = (tensor.to(device) for tensor in batch)
     with torch.no_grad():
         (features, active), _ = network.frontend(samples)
     with autocast(device, amp):
         logits, _ = network.model(features, active)
-    loss = utterance_cross_entropy(logits.float(), active, targets, options.frame_weight, options.label_smoothing)
+    loss = utterance_cross_entropy(
+        logits.float(), active, num_frames, targets, options.frame_weight, options.label_smoothing
+    )
     optimiser.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.unscale_(optimiser)

@@ -1,0 +1,82 @@
+"""The front end: silence, level, standardisation, names."""
+
+import numpy as np
+import pytest
+import torch
+
+from vocaffect.errors import VocaffectError
+from vocaffect.features import Feature, Frames, FrontEnd, build_feature, register_feature
+
+
+def noise(num_samples: int, scale: float, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((1, num_samples)) * scale).float()
+
+
+def test_silence_is_masked_and_leaves_no_trace() -> None:
+    loud, silent = noise(3_200, 0.1), noise(3_200, 1e-5)
+    frontend = FrontEnd({"mfcc": {}}, silence_db=-60.0)
+    (features, active), _ = frontend(torch.cat([silent, loud, silent], dim=1))
+    assert active[0, :20].sum() == 0
+    assert active[0, 20:40].sum() == 20
+    assert features[0, :20].abs().max() == 0
+    assert features[0, 20:40].abs().min() > 0
+
+
+@pytest.mark.parametrize("gain_db", [-12.0, 12.0])
+def test_level_forgets_the_gain(gain_db: float) -> None:
+    """After ten seconds a gain of 12 dB moves the first coefficient by less than a tenth of what it would."""
+    samples = noise(160_000, 0.05)
+    louder = samples * 10 ** (gain_db / 20)
+    levelled, plain = FrontEnd({"mfcc": {}}, level_prior_s=1.0), FrontEnd({"mfcc": {}}, level_prior_s=None)
+
+    def moved(frontend: FrontEnd) -> float:
+        one, other = frontend(samples)[0].features, frontend(louder)[0].features
+        return float((one - other)[0, -1, 0].abs())
+
+    assert moved(plain) == pytest.approx(12 * np.sqrt(40), rel=0.01)
+    assert moved(levelled) < 0.1 * moved(plain)
+
+
+def test_fit_standardises_the_active_frames() -> None:
+    clips = [noise(8_000, scale, seed)[0] for seed, scale in enumerate((0.01, 0.1, 0.3, 1e-6))]
+    frontend = FrontEnd({"mfcc": {}})
+    frontend.fit(clips)
+    outputs = [frontend(clip[None])[0] for clip in clips]
+    features = torch.cat([features[active[..., 0] > 0] for features, active in outputs])
+    assert features.mean(0).abs().max() < 1e-3
+    assert (features.std(0) - 1).abs().max() < 1e-2
+
+
+def test_digital_silence_gives_numbers() -> None:
+    (features, active), _ = FrontEnd({"mfcc": {}, "mel": {}}, deltas=2)(torch.zeros(2, 4_800))
+    assert features.shape == (2, 30, 53 * 3)
+    assert torch.isfinite(features).all()
+    assert active.sum() == 0
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(VocaffectError, match="did you mean 'mfcc'"):
+        build_feature("mfc", sample_rate=16_000, win=400)
+    with pytest.raises(VocaffectError, match=r"cannot be built.*num_coeffs"):
+        FrontEnd({"mfcc": {"num_coeffs": 13}})
+    with pytest.raises(VocaffectError, match="50 coefficients"):
+        FrontEnd({"mfcc": {"num_coefficients": 50}})
+    with pytest.raises(VocaffectError, match="too many for a window"):
+        FrontEnd({"mel": {"num_mels": 300}})
+
+
+def test_a_registered_feature_takes_part() -> None:
+    @register_feature("test_peak")
+    class Peak(Feature):
+        num_features = 1
+
+        def __init__(self, sample_rate: int, win: int) -> None:
+            super().__init__()
+
+        def forward(self, frames: Frames) -> torch.Tensor:
+            return frames.samples.abs().amax(-1, keepdim=True)
+
+    samples = noise(1_600, 0.1)
+    features = FrontEnd({"mfcc": {}, "test_peak": {}}, silence_db=-200)(samples)[0].features
+    assert features.shape == (1, 10, 14)
+    assert features[0, -1, 13] == samples[0, -400:].abs().max()

@@ -1,0 +1,113 @@
+"""The one law: offline is a stream from a fresh state, for every front end and every model that streams."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vocaffect.features import FrontEnd, feature_names
+from vocaffect.losses import decisions
+from vocaffect.models import Network, build_model, model_names
+
+FRONT_ENDS: dict[str, Callable[[], FrontEnd]] = {
+    "mfcc": lambda: FrontEnd({"mfcc": {}}),
+    "mfcc with deltas": lambda: FrontEnd({"mfcc": {}}, deltas=2),
+    "without level": lambda: FrontEnd({"mel": {"num_mels": 20}}, level_prior_s=None, deltas=1),
+    "every feature": lambda: FrontEnd({name: {} for name in feature_names() if "test" not in name}),
+}
+STREAMING = [name for name in model_names() if build_model(name, num_features=13, num_labels=8).streaming == "frame"]
+CHUNKS = st.lists(st.integers(0, 900), min_size=1, max_size=12)
+
+
+def signal(num_samples: int, seed: int = 0) -> Tensor:
+    """Noise in bursts, so that some frames are silent."""
+    rng = np.random.default_rng(seed)
+    bursts = np.repeat(rng.choice([0.0, 1e-5, 0.05, 0.3], size=num_samples // 400 + 1), 400)[:num_samples]
+    return torch.from_numpy(bursts * rng.standard_normal(num_samples))[None]
+
+
+def network(model: str = "lstm", frontend: FrontEnd | None = None, **parameters: Any) -> Network:
+    torch.manual_seed(0)
+    frontend = frontend or FrontEnd({"mfcc": {}})
+    frontend.mean.fill_(-30.0)
+    frontend.deviation.fill_(20.0)
+    return Network(frontend, build_model(model, num_features=frontend.num_features, num_labels=8, **parameters)).eval()
+
+
+def in_chunks(module: Any, samples: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Each output, streamed in chunks of these sizes and a last one with what is left."""
+    state, parts, start = None, [], 0
+    for size in [*sizes, samples.shape[1]]:
+        output, state = module(samples[:, start : start + size], state)
+        parts.append(output)
+        start += size
+    return [torch.cat(columns, dim=1) for columns in zip(*parts, strict=True)]
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@settings(deadline=None, max_examples=25)
+@given(sizes=CHUNKS, num_samples=st.integers(0, 6_000))
+def test_front_ends(name: str, dtype: torch.dtype, tolerance: float, sizes: list[int], num_samples: int) -> None:
+    """Features are compared on the scale they are standardised to, so the front end is given a real one."""
+    frontend = FRONT_ENDS[name]().to(dtype)
+    frontend.deviation.fill_(20.0)
+    samples = signal(num_samples).to(dtype)
+    with torch.inference_mode():
+        offline = frontend(samples)[0]
+        streamed = in_chunks(frontend, samples, sizes)
+    assert offline.features.shape[1] == num_samples // frontend.hop
+    for one, other in zip(offline, streamed, strict=True):
+        assert one.shape == other.shape
+        assert one.numel() == 0 or (one - other).abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("name", STREAMING)
+@settings(deadline=None, max_examples=15)
+@given(hops=st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_models(name: str, hops: list[int]) -> None:
+    whole = network(name)
+    samples = signal(160 * (sum(hops) + 3)).float()
+    with torch.inference_mode():
+        offline = whole(samples)[0]
+        streamed = in_chunks(whole, samples, [160 * size for size in hops])
+    assert (offline.logits.softmax(-1) - streamed[0].softmax(-1)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", STREAMING)
+@settings(deadline=None, max_examples=10)
+@given(hop=st.integers(1, 29), seed=st.integers(0, 5))
+def test_causality(name: str, hop: int, seed: int) -> None:
+    """Whatever comes later, what was decided stands, bit for bit."""
+    whole = network(name, FrontEnd({"mfcc": {}}, deltas=1))
+    one, other = signal(4_800).float(), signal(4_800).float()
+    other[:, hop * 160 :] = signal(4_800, seed + 1)[:, hop * 160 :].float()
+    with torch.inference_mode():
+        first, second = whole(one)[0], whole(other)[0]
+    assert torch.equal(first.features[:, :hop], second.features[:, :hop])
+    assert torch.allclose(first.logits[:, :hop], second.logits[:, :hop], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_batch_equals_solo(name: str) -> None:
+    """A clip's decision, at its own last frame, is the same among longer clips."""
+    whole = network(name)
+    clips = [signal(length, seed).float() for seed, length in enumerate((4_800, 3_300, 1_600))]
+    padded = torch.cat([torch.nn.functional.pad(clip, (0, 4_800 - clip.shape[1])) for clip in clips])
+    with torch.inference_mode():
+        together = decisions(whole(padded)[0].logits, torch.tensor([30, 20, 10]))
+        for row, clip in zip(together, clips, strict=True):
+            assert torch.allclose(row, whole(clip)[0].logits[0, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_silence_gives_numbers(name: str) -> None:
+    with torch.inference_mode():
+        (logits, _, active), _ = network(name)(torch.zeros(2, 3_200))
+    assert torch.isfinite(logits).all()
+    assert active.sum() == 0
