@@ -1,5 +1,6 @@
 """A real server on a free port: what is tested is what users reach, sockets and limits included."""
 
+import runpy
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,16 +72,6 @@ def connect() -> Callable[..., ws.ClientConnection]:
 
 @pytest.fixture(scope="session")
 def speech() -> NDArray[np.float32]:
-    """Half a second of silence, two of a synthetic voice, one of silence; the detector takes it for one."""
-    t = np.arange(32_000) / 16_000
-    pitch = 130 + 25 * np.sin(2 * np.pi * 0.7 * t)
-    phase = 2 * np.pi * np.cumsum(pitch) / 16_000
-    glide = 0.5 + 0.5 * np.sin(2 * np.pi * 1.3 * t)
-    formants = [(400 + 400 * glide, 80), (2_100 - 1_100 * glide, 100), (2_600, 150), (3_500, 200)]
-    voice = np.zeros_like(t)
-    for k in range(1, 40):
-        gain = sum(1 / (1 + ((k * pitch - centre) / width) ** 2) for centre, width in formants)
-        voice += gain / k**0.5 * np.sin(k * phase)
-    voice *= np.minimum(1.5 * np.sin(np.pi * 3.7 * t) ** 2, 1)
-    voice *= 0.25 / np.abs(voice).max()
-    return np.concatenate([np.zeros(8_000), voice, np.zeros(16_000)]).astype(np.float32)
+    """Silence, a synthetic voice, silence."""
+    signal: NDArray[np.float32] = runpy.run_path(str(Path(__file__).parent / "voice.py"))["speech"]()
+    return signal

@@ -81,3 +81,13 @@ def test_messages_of_the_client_are_read() -> None:
 def test_numbers_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         TypeAdapter(protocol.Trace).validate_python({"peak_s": 0.02, "peaks": [float("nan")], "updates": []})
+
+
+def test_the_documents_client_runs(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    exec(code.replace("ws://127.0.0.1:8000", address.replace("http", "ws")), {})
+    assert [json.loads(line)["type"] for line in capsys.readouterr().out.splitlines()] == [
+        "ready",
+        *["update"] * 10,
+        "summary",
+    ]

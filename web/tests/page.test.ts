@@ -41,16 +41,26 @@ describe("samples", () => {
 describe("reading", () => {
   it("shows silence as silence, whatever else the update holds", () => {
     const silent = update({ posterior: [0.9, 0.1], label: "happy" });
-    expect(reading("listening", silent, null, null)).toMatchObject({ word: "Silence", label: null, posterior: null });
+    expect(reading("listening", silent, null, null)).toMatchObject({
+      word: "Silence",
+      label: null,
+      posterior: null,
+    });
   });
 
   it("claims no emotion before there is one", () => {
-    expect(reading("listening", update({ speech: true }), null, null)).toMatchObject({ word: "Speech", label: null });
+    expect(reading("listening", update({ speech: true }), null, null)).toMatchObject({
+      word: "Speech",
+      label: null,
+    });
   });
 
   it("names the emotion with its probability", () => {
     const spoken = update({ speech: true, posterior: [0.25, 0.75], label: "sad" });
-    expect(reading("listening", spoken, null, null)).toMatchObject({ word: "Sad", note: "75 % likely right now" });
+    expect(reading("listening", spoken, null, null)).toMatchObject({
+      word: "Sad",
+      note: "75 % likely right now",
+    });
   });
 
   it("says that a file without speech is silence", () => {
@@ -61,7 +71,12 @@ describe("reading", () => {
 describe("timeline", () => {
   it("finds runs and keeps them apart", () => {
     const speech = [false, true, true, false, true];
-    expect(runs(speech.map((value) => update({ speech: value })), (u) => u.speech)).toEqual([
+    expect(
+      runs(
+        speech.map((value) => update({ speech: value })),
+        (u) => u.speech,
+      ),
+    ).toEqual([
       [1, 2],
       [4, 4],
     ]);

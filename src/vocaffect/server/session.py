@@ -11,7 +11,6 @@ from vocaffect.server.catalogue import Catalogue, describe
 from vocaffect.server.pcm import PcmReader
 from vocaffect.server.protocol import ProtocolError
 from vocaffect.server.views import segment_message, update_message
-from vocaffect.units import samples_to_seconds
 
 Reply = protocol.Ready | protocol.Update | protocol.Segment | protocol.Summary
 
@@ -85,7 +84,7 @@ class Session:
             sample_rate=hello.sample_rate,
         )
         self.phase = Phase.STREAMING
-        return protocol.Ready(version=protocol.VERSION, update_s=samples_to_seconds(streams.TICK), recognizer=describe(recognizer))
+        return protocol.Ready(version=protocol.VERSION, update_s=streams.UPDATE_S, recognizer=describe(recognizer))
 
     def _finish(self, audio: _Audio) -> list[Reply]:
         updates = audio.stream.push(audio.resampler.finish()) + audio.stream.finish()

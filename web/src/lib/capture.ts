@@ -22,7 +22,9 @@ export interface Microphone {
 
 export async function openMicrophone(): Promise<Microphone> {
   if (!("mediaDevices" in navigator)) {
-    throw new Error("Browsers give a page the microphone only on localhost or over https; open this page there.");
+    throw new Error(
+      "Browsers give a page the microphone only on localhost or over https; open this page there.",
+    );
   }
   let media: MediaStream;
   try {

@@ -7,4 +7,3 @@ export function colourVariable(label: string, index: number): string {
   const name = KNOWN.includes(label) ? label : KNOWN[index % KNOWN.length];
   return `--emotion-${name}`;
 }
-
