@@ -53,7 +53,7 @@ class Manifest:
     """Labelled clips under one root folder, ordered by path, each path once.
 
     Raises:
-        ManifestError: if a path comes twice or leaves the root.
+        ManifestError: if a path comes twice or leaves the root, or a cell holds a control character.
     """
 
     root: Path
@@ -66,6 +66,10 @@ class Manifest:
                 raise ManifestError(f"the manifest names {after.path} twice: keep one of the two rows")
         for utterance in ordered:
             _check_inside(utterance.path)
+            if broken := [cell for cell in _row(utterance) if not cell.isprintable()]:
+                raise ManifestError(
+                    f"{broken[0]!r} holds characters that cannot be printed: mend the label or file name"
+                )
         object.__setattr__(self, "utterances", ordered)
 
     def __len__(self) -> int:
@@ -177,7 +181,7 @@ def _to_csv(manifest: Manifest, root: str) -> str:
 
 def _read_csv(source: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
     try:
-        first, rest = (source.read_text(encoding="utf-8-sig") + "\n").split("\n", 1)
+        first, rest = (source.read_bytes().decode("utf-8-sig") + "\n").split("\n", 1)
         match = _HEADER.fullmatch(first)
         reader = csv.DictReader(io.StringIO(rest if match else f"{first}\n{rest}", newline=""), strict=True)
         rows = list(reader)
@@ -194,15 +198,17 @@ def _read_csv(source: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
 
 def _utterances(rows: Iterable[dict[str, Any]], source: Path) -> Iterator[Utterance]:
     for number, row in enumerate(rows, 1):
-        values = {name: row.get(name) for name in COLUMNS}
-        if None in values.values() or None in row:
+        cells = {name: row.get(name) for name in COLUMNS}
+        if None in cells.values() or None in row:
             raise ManifestError(f"row {number} of {source} has too few or too many cells: mend or remove it")
+        texts = {name: str(cell) for name, cell in cells.items()}
         try:
-            duration_s = float(values.pop("duration_s") or "")
+            duration_s, emotion = float(texts.pop("duration_s")), require_emotion(texts.pop("emotion"))
         except ValueError:
             raise ManifestError(f"row {number} of {source} has no number as duration_s: mend it") from None
-        emotion = require_emotion(str(values.pop("emotion")))
-        yield Utterance(duration_s=duration_s, emotion=emotion, **values)  # type: ignore[arg-type]
+        except VocaffectError as error:
+            raise ManifestError(f"row {number} of {source}: {error}") from None
+        yield Utterance(duration_s=duration_s, emotion=emotion, **texts)
 
 
 def _parquet() -> Any:

@@ -8,7 +8,7 @@ from vocaffect.corpora.base import Corpus, CorpusError, Entry, find_clips, regis
 from vocaffect.errors import VocaffectError
 from vocaffect.labels import require_emotion
 
-_OPTIONAL = ("sex", "intensity", "sentence")
+_OPTIONAL = ("intensity", "sentence")
 _SEXES = {"": "", "f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 
 
@@ -66,14 +66,15 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or ()
             rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
     except FileNotFoundError:
         raise CorpusError(f"there is no table {table}: check the path") from None
     except (UnicodeDecodeError, csv.Error, OSError):
         raise CorpusError(f"{table} is no CSV text in UTF-8: export it again as CSV") from None
-    missing = [name for name in ("path", "emotion", "speaker") if name not in (reader.fieldnames or ())]
+    missing = [name for name in ("path", "emotion", "speaker") if name not in columns]
     if missing:
-        found = ", ".join(reader.fieldnames or ()) or "none"
+        found = ", ".join(columns) or "none"
         raise CorpusError(
             f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} (found: {found}): "
             "its first line must name path, emotion and speaker; leave a speaker empty if you do not know"
@@ -91,5 +92,5 @@ def _entry(row: dict[str, str], root: Path, where: str) -> Entry:
     sex = _SEXES.get(row.get("sex", "").strip().lower())
     if sex is None:
         raise CorpusError(f"{where}: the sex '{row['sex']}' is not known; write female, male or nothing")
-    intensity, sentence = row.get("intensity", ""), row.get("sentence", "")
-    return Entry(Path(row["path"]), emotion, row["speaker"].strip(), sex, intensity, sentence)
+    speaker, intensity, sentence = (" ".join(row.get(name, "").split()) for name in ("speaker", *_OPTIONAL))
+    return Entry(Path(row["path"]), emotion, speaker, sex, intensity, sentence)

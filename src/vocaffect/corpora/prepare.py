@@ -63,7 +63,7 @@ def resolve_corpus(corpus: str | Corpus | type[Corpus] | Reader) -> Corpus:
     if isinstance(corpus, Corpus):
         return corpus
     if not isinstance(corpus, str):
-        return corpus_class(corpus.__name__.lower(), corpus)()
+        return corpus_class(getattr(corpus, "name", "") or corpus.__name__.lower(), corpus)()
     file, _, name = corpus.rpartition(":")
     if file.endswith(".py"):
         return resolve_corpus(_load_reader(Path(file), name))
