@@ -21,6 +21,9 @@ from vocaffect.units import SAMPLE_RATE
 CHUNK = 512
 """The network hears this many samples at a time, 32 ms."""
 
+GAIN = 4.0
+"""The network hears everything 12 dB louder: it finds voices 12 dB quieter so, and loses nothing at the top."""
+
 _CONTEXT = 64
 _FLOOR_DB = -100.0
 
@@ -151,7 +154,7 @@ def hear(hearings: list[Hearing]) -> list[Heard]:
     """Speech probabilities for the chunks of many streams, one row each, in one call of the network."""
     if not hearings:
         return []
-    samples = np.concatenate([hearing.samples for hearing in hearings])
+    samples = np.concatenate([hearing.samples for hearing in hearings]) * np.float32(GAIN)
     context = np.concatenate([hearing.memory.context for hearing in hearings])
     state = np.concatenate([hearing.memory.state for hearing in hearings], axis=1)
     feed = {"input": np.concatenate([context, samples], axis=1), "state": state, "sr": np.array(SAMPLE_RATE)}
