@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,23 @@ def test_a_socket_carries_the_whole_conversation(
         received = list(_until_closed(socket))
         assert received == [reply.model_dump() for reply in whole]
         assert socket.close_code == 1000
+
+
+def test_streams_at_the_same_time_do_not_mix(
+    address: str, connect: Connect, speech: Samples, whole: list[Reply]
+) -> None:
+    def talk(size: int) -> list[dict[str, Any]]:
+        data = pcm(speech)
+        with connect(address) as socket:
+            socket.send(json.dumps(HELLO))
+            for start in range(0, len(data), size):
+                socket.send(data[start : start + size])
+            socket.send('{"type":"end"}')
+            return list(_until_closed(socket))
+
+    with ThreadPoolExecutor(4) as pool:
+        for received in pool.map(talk, (1_001, 1_600, 3_200, 8_000)):
+            assert received == [reply.model_dump() for reply in whole]
 
 
 def test_streams_beyond_the_limit_are_told_to_come_back(start_server: Callable[..., str], connect: Connect) -> None:

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 
-import { runs, span } from "../src/lib/drawing";
+import { claims, runs, span, speech } from "../src/lib/drawing";
 import { clock, tickStep } from "../src/lib/format";
-import type { Update } from "../src/lib/protocol";
+import type { Segment, Update } from "../src/lib/protocol";
 import { reading } from "../src/lib/reading";
 import { PeakMeter, toInt16 } from "../src/lib/samples";
 
@@ -80,6 +80,24 @@ describe("timeline", () => {
       [1, 2],
       [4, 4],
     ]);
+  });
+
+  it("shows a passage from its start to its end, not the pause that ended it", () => {
+    const spoken = [0.5, 0.6, 0.7, 0.8].map((time_s) =>
+      update({ time_s, speech: true, segment: 0, posterior: [1], label: "happy" }),
+    );
+    const segment: Segment = {
+      type: "segment",
+      index: 0,
+      start_s: 0.2,
+      end_s: 0.6,
+      label: "happy",
+      posterior: [1],
+    };
+    expect(speech(spoken, [])).toEqual([[0.4, 0.8]]);
+    expect(speech(spoken, [segment])).toEqual([[0.2, 0.6]]);
+    expect(spoken.map((each) => claims(each, [segment]))).toEqual([true, true, false, false]);
+    expect(claims(update({ time_s: 0.5 }), [])).toBe(false);
   });
 
   it("scrolls while live and shows all of it afterwards", () => {

@@ -94,6 +94,12 @@ export class LiveStream {
     this.#send({ type: "end" });
   }
 
+  /** Leave without a word; the listener hears nothing more. */
+  abort(): void {
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+  }
+
   #send(message: ClientMessage): void {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }

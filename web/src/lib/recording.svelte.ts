@@ -55,6 +55,7 @@ export class Recording {
       );
       this.phase = "listening";
     } catch (error) {
+      this.#stream?.abort();
       this.#closed((error as Error).message);
     }
   }
