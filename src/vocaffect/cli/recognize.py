@@ -117,13 +117,16 @@ def _find_clips(names: list[str]) -> tuple[list[Path], int]:
 
 
 def _expand(name: str) -> list[Path]:
-    path = Path(name)
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if path.exists() or not glob.has_magic(name):
-        return [path]
+    if Path(name).exists() or not glob.has_magic(name):
+        return _inside(Path(name))
     matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob knows no absolute pattern
-    return [found for match in matches for found in _expand(glob.escape(match))]
+    return list(dict.fromkeys(path for match in matches for path in _inside(Path(match))))
+
+
+def _inside(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
 def _recognize_one(recognizer: "Recognizer", path: Path, show: Callable[[Path, "Recognition"], None]) -> bool:
