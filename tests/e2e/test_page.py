@@ -25,7 +25,9 @@ window.seen = [];
 setInterval(() => {
   const meters = [...document.querySelectorAll('[role=meter]')];
   const word = document.querySelector('[data-verdict]').innerText;
-  const entry = [word, Math.max(...meters.map((meter) => Number(meter.ariaValueNow)))];
+  const widths = meters.map((meter) => 100 * meter.firstChild.clientWidth / meter.clientWidth);
+  const shown = [...widths, ...meters.map((meter) => Number(meter.ariaValueNow))];
+  const entry = [word, Math.round(Math.max(...shown))];
   if (String(entry) !== String(window.seen.at(-1))) window.seen.push(entry);
 }, 15);
 """
