@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import typer
+from typer.testing import CliRunner
 
+from vocaffect.cli import data
 from vocaffect.corpora import Archive, Corpus, CorpusError, Entry, find_clips, get_corpus
 from vocaffect.corpora.download import ATTEMPTS, DownloadError, download, fetch, partial_bytes
 from vocaffect.corpora.unpack import UnpackError
@@ -338,6 +341,21 @@ def test_a_hostile_archive_leaves_nothing_behind(server: Server, tmp_path: Path,
     assert [path.name for path in root.iterdir()] == ["archive.zip"]
     assert [path.name for path in tmp_path.rglob("*evil*")] == []
     assert not Path("/tmp/vocaffect-evil.wav").exists()
+
+
+def test_the_command_line_fetches_from_a_mirror(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = type(offered(server))
+    archive = archive_of(GOOD, "https://nowhere.invalid/archive.zip")
+    monkeypatch.setattr(corpus, "archive", archive)
+    monkeypatch.setattr("vocaffect.corpora.base._CORPORA", {"tiny": corpus})
+    app = typer.Typer()
+    data.register(app)
+    result = CliRunner().invoke(app, ["data", "download", "tiny", "-d", str(tmp_path), "--url", server.url])
+    assert result.exit_code == 0, result.output
+    assert f"4 clips lie in {tmp_path}/tiny" in result.output
+    assert server.url in result.output
 
 
 def test_ravdess_points_at_its_published_archive() -> None:

@@ -179,6 +179,12 @@ def test_a_split_is_the_same_everywhere() -> None:
     )
 
 
+def test_paths_may_be_written_in_any_way() -> None:
+    clips = tuple(clip(path, "") for path in ("./a.wav", "b//c.wav", "b/d.wav", "e.tar.wav"))
+    split = make_split(Manifest(Path(), clips), "all", validation_fraction=0.5)
+    assert sorted([*split.train, *split.validation]) == sorted(one.path for one in clips)
+
+
 def test_seeds_and_folds_choose_other_validation_speakers() -> None:
     chosen = {make_split(RAVDESS, "ravdess-emobox6", 1, seed).of(RAVDESS)[1].speakers for seed in range(5)}
     assert len(chosen) > 1

@@ -6,6 +6,7 @@ is the same on every machine and with every version of every library.
 
 import hashlib
 import json
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -79,21 +80,25 @@ def get_protocol(name: str) -> Protocol:
 
 def clip_units(utterances: Iterable[Utterance]) -> list[Unit]:
     """One unit a clip, with clips of identical audio in one."""
-    return _components(utterances, _clip_name)
+    names = _clip_names(utterances := list(utterances))
+    return _components(utterances, lambda utterance: names[utterance.path])
 
 
 def speaker_units(utterances: Iterable[Utterance]) -> list[Unit]:
     """One unit a speaker, with speakers who share identical audio in one; unknown speakers go by clip."""
-    return _components(utterances, lambda utterance: utterance.speaker or _clip_name(utterance))
+    names = _clip_names(utterances := list(utterances))
+    return _components(utterances, lambda utterance: utterance.speaker or names[utterance.path])
 
 
-def _clip_name(utterance: Utterance) -> str:
-    """The clip's folder and name without what differs between copies of a corpus: its root and its format."""
-    path = PurePosixPath(utterance.path)
-    return f"{path.parent.name}/{path.stem}"
+def _clip_names(utterances: Sequence[Utterance]) -> dict[str, str]:
+    """Each path without what differs between copies of a corpus: the folders all share, and the format."""
+    paths = [PurePosixPath(utterance.path) for utterance in utterances]
+    shared = posixpath.commonpath([f"/{path.parent}" for path in paths]) if paths else "/"
+    names = [str(("/" / path.with_suffix("")).relative_to(shared)) for path in paths]
+    return {utterance.path: name for utterance, name in zip(utterances, names, strict=True)}
 
 
-def _components(utterances: Iterable[Utterance], key: Callable[[Utterance], str]) -> list[Unit]:
+def _components(utterances: Sequence[Utterance], key: Callable[[Utterance], str]) -> list[Unit]:
     """The clips joined wherever they share a key or a hash; each unit is named after its first key."""
     parent: dict[str, str] = {}
 
@@ -102,11 +107,10 @@ def _components(utterances: Iterable[Utterance], key: Callable[[Utterance], str]
             node = parent[node]
         return node
 
-    listed = list(utterances)
-    for utterance in listed:
+    for utterance in utterances:
         parent[find(f"sha256 {utterance.sha256}")] = find(f"key {key(utterance)}")
     members: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in listed:
+    for utterance in utterances:
         members[find(f"key {key(utterance)}")].append(utterance)
     return [Unit(min(map(key, unit)), tuple(unit)) for unit in members.values()]
 
