@@ -207,7 +207,7 @@ def _open_file(path: Path) -> Iterator[_Source]:
     except IsADirectoryError:
         raise AudioError(f"{path} is a folder: name an audio file in it") from None
     except OSError as error:
-        raise AudioError(f"{path} cannot be opened: {error.strerror}") from None
+        raise AudioError(f"{path} cannot be opened: {error.strerror or error}") from None
     with file, _open(file, str(path)) as source:
         yield source
 

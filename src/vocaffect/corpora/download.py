@@ -132,7 +132,9 @@ def fetch(
         except _TRANSIENT as error:
             reason = _reason(error)
         except OSError as error:
-            raise DownloadError(f"{part} cannot be written: {error.strerror}; free some room or mend it") from None
+            raise DownloadError(
+                f"{part} cannot be written: {error.strerror or error}; free some room or mend it"
+            ) from None
         gained = partial_bytes(archive, folder) - best
         failures = 0 if gained * 200 >= archive.num_bytes else failures + 1
         best += max(gained, 0)

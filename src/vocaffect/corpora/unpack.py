@@ -36,7 +36,7 @@ def unpacked(archive: Path, beside: Path, max_bytes: int) -> Iterator[Path]:
         except _DAMAGES as error:
             raise UnpackError(f"{archive} is damaged ({error}): remove it and download it again") from None
         except OSError as error:
-            raise UnpackError(f"{archive} cannot be unpacked in {beside}: {error.strerror}") from None
+            raise UnpackError(f"{archive} cannot be unpacked in {beside}: {error.strerror or error}") from None
         folder.chmod(0o755)
         yield folder
     finally:
