@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import stat
-import struct
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ from typer.testing import CliRunner
 from vocaffect.cli import data
 from vocaffect.corpora import Archive, Corpus, CorpusError, Entry, find_clips, get_corpus
 from vocaffect.corpora.download import ATTEMPTS, DownloadError, download, fetch, partial_bytes
-from vocaffect.corpora.unpack import UnpackError
 
 
 @dataclass
@@ -288,59 +285,11 @@ def test_an_archive_of_too_few_clips_leaves_no_folder(server: Server, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["archive.zip"]
 
 
-def link_zip() -> bytes:
-    info = zipfile.ZipInfo("happy/link.wav")
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(info, "/etc/passwd")
-    return buffer.getvalue()
-
-
-def lying_bomb() -> bytes:
-    """40 MB of zeros whose headers say that they are 10 bytes."""
-    content = bytearray(zip_of({"zeros.wav": bytes(40_000_000)}))
-    size = struct.pack("<I", 40_000_000)
-    while (at := content.find(size)) >= 0:
-        content[at : at + 4] = struct.pack("<I", 10)
-    return bytes(content)
-
-
-def encrypted() -> bytes:
-    content = bytearray(zip_of({"a.wav": b"x"}))
-    content[6] |= 1
-    content[content.find(b"PK\x01\x02") + 8] |= 1
-    return bytes(content)
-
-
-HOSTILE = {
-    "slip": (zip_of({"../evil.wav": b"x"}), "leads out"),
-    "deep slip": (zip_of({"happy/../../evil.wav": b"x"}), "leads out"),
-    "absolute": (zip_of({"/tmp/vocaffect-evil.wav": b"x"}), "leads out"),
-    "drive": (zip_of({"C:/evil.wav": b"x"}), "leads out"),
-    "backslash": (zip_of({"..\\evil.wav": b"x"}), "leads out"),
-    "link": (link_zip(), "link"),
-    "bomb": (zip_of({"zeros.wav": bytes(40_000_000)}), "unpacks to more"),
-    "many small": (zip_of({f"{n}.wav": bytes(30_000) for n in range(100)}), "unpacks to more"),
-    "lying bomb": (lying_bomb(), "damaged|unpacks to more"),
-    "same name": (zip_of({"a.wav": b"x", "A.wav": b"y"}), "twice"),
-    "file and folder": (zip_of({"a": b"x", "a/b.wav": b"y"}), "cannot be unpacked"),
-    "encrypted": (encrypted(), "encrypted"),
-    "cut zip": (GOOD[:-30], "damaged"),
-    "no zip inside": (b"PK\x03\x04" + bytes(200), "damaged"),
-    "bad data": (GOOD[:60] + bytes(40) + GOOD[100:], "damaged"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_archive_leaves_nothing_behind(server: Server, tmp_path: Path, name: str) -> None:
-    content, sentence = HOSTILE[name]
-    root = tmp_path / "inner" / "data"
-    with pytest.raises(UnpackError, match=sentence):
-        download(offered(server, content), root)
-    assert [path.name for path in root.iterdir()] == ["archive.zip"]
-    assert [path.name for path in tmp_path.rglob("*evil*")] == []
-    assert not Path("/tmp/vocaffect-evil.wav").exists()
+def test_a_hostile_archive_leaves_no_folder(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="leads out"):
+        download(offered(server, zip_of({**CLIPS, "../evil.wav": b"x"})), tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["archive.zip"]
+    assert not (tmp_path / "evil.wav").exists()
 
 
 def test_the_command_line_fetches_from_a_mirror(

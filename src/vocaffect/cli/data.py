@@ -230,7 +230,7 @@ def _split_file(folder: Path, protocol: str, fold: int) -> Path:
 
 def _tested(clips: "Manifest", made: "Split") -> str:
     speakers = clips.select_paths(made.test).speakers
-    return ", ".join(speakers) if len(speakers) <= 4 else f"{len(speakers)}: {speakers[0]} ... {speakers[-1]}"
+    return ", ".join(speakers) if len(speakers) <= 5 else f"{len(speakers)}: {speakers[0]} ... {speakers[-1]}"
 
 
 def _print_manifest(manifest: "Manifest") -> None:
