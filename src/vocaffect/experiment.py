@@ -90,6 +90,7 @@ def start_run(
         recipe.data.fold,
         seed=recipe.seed,
         validation_fraction=recipe.data.validation_fraction,
+        folds=recipe.data.num_folds,
     )
     _refuse_leak(manifest, split, allow_leak)
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,29 +188,33 @@ def calibrate(run: Run, network: Network) -> float:
     """The temperature that the validation speakers ask for; 1 where nobody is held out."""
     if not run.split.validation:
         return 1.0
-    logits, targets = predict(network.cpu(), _validation_loader(run), torch.device("cpu"))
+    whole = _validation_loader(run, trim_db=None)
+    logits, targets = predict(network.cpu(), whole, torch.device("cpu"))
     return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
 
 
 def _loaders(run: Run) -> tuple[Loader, Loader]:
     data, options, augment = run.recipe.data, run.recipe.training, run.recipe.augment
+    trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
     training = EmotionDataset(
         run.split.of(run.manifest)[0],
         run.labels,
         augment=AugmentOptions(**augment.model_dump(exclude={"enabled"})) if augment.enabled else None,
         seed=run.recipe.seed,
-        trim_db=run.recipe.frontend.silence_db if data.trim_silence else None,
+        trim_db=trim_db,
         margin_s=data.margin_s,
         crop_s=options.crop_s,
     )
-    return _loader(training, options.batch_size, run.recipe.seed, True, options.workers), _validation_loader(run)
+    batches = _loader(training, options.batch_size, run.recipe.seed, True, options.workers)
+    return batches, _validation_loader(run, trim_db)
 
 
-def _validation_loader(run: Run) -> Loader:
-    manifest = run.split.of(run.manifest)[1]
-    if not len(manifest):
-        manifest = run.split.of(run.manifest)[0]
-    return _loader(EmotionDataset(manifest, run.labels), EVALUATION_BATCH, 0, False, 0)
+def _validation_loader(run: Run, trim_db: float | None) -> Loader:
+    """The held-out speakers' clips, sorted by length; the training clips, where nobody is held out."""
+    training, validation, _ = run.split.of(run.manifest)
+    manifest = validation if len(validation) else training
+    dataset = EmotionDataset(manifest, run.labels, trim_db=trim_db, margin_s=run.recipe.data.margin_s)
+    return _loader(dataset, EVALUATION_BATCH, 0, False, 0)
 
 
 def _loader(dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int) -> Loader:

@@ -23,6 +23,7 @@ class Data(Section):
     corpus: str = Field("ravdess", description="a corpus' name, or a manifest file (.csv or .parquet)")
     protocol: str = Field("ravdess-emobox6", description="how speakers are split")
     fold: int = Field(1, ge=1, description="which fold of the protocol")
+    num_folds: int | None = Field(None, ge=2, description="of a protocol that leaves it open, as speaker-kfold")
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training speakers held out")
     trim_silence: bool = Field(True, description="train without the silence before and after speech")
     margin_s: float = Field(0.1, ge=0, description="seconds of silence that trimming leaves on either side")
@@ -73,9 +74,11 @@ class Training(Section):
     weight_decay: float = Field(0.0, ge=0)
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(15, ge=1, description="epochs without a better validation score")
-    scheduler: Literal["plateau", "none"] = "plateau"
+    scheduler: Literal["plateau", "cosine", "none"] = "plateau"
+    warmup_epochs: float = Field(0.0, ge=0, description="over which a cosine schedule climbs to its rate")
     scheduler_patience: int = Field(5, ge=0, description="epochs without a better loss before the rate falls")
     scheduler_factor: float = Field(0.5, gt=0, lt=1)
+    average_decay: float = Field(0.0, ge=0, lt=1, description="of the moving average of weights; 0: none is kept")
     gradient_clip: float = Field(5.0, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     frame_weight: float = Field(0.0, ge=0, le=1, description="share of the loss on every frame, not only the last")

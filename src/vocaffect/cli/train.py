@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.table import Table
 
+    from vocaffect.manifest import Manifest
     from vocaffect.recipe import Recipe
     from vocaffect.training.loop import Progress
 
@@ -57,27 +58,34 @@ def train(
 ) -> None:
     """Train a recogniser by a recipe."""
     _need_train_extra()
+    from vocaffect.experiment import read_data
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
 
     recipe = read_recipe(config, [*(changes or []), *([f"data.fold={folds}"] if folds not in ("", "all") else [])])
-    folder = _inside(runs_dir, run_name)
-    console = _console()
+    folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console()
+    manifest = read_data(recipe.data.corpus, root)
     if folds != "all":
-        _train_one(recipe, folder, _data(data_root), resume, allow_leak, console)
+        _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
         return
-    for fold in range(1, num_folds(recipe.data.protocol) + 1):
+    for fold in range(1, num_folds(recipe.data.protocol, manifest, recipe.data.num_folds) + 1):
         one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
-        console.print(f"[bold]fold {fold}[/]")
-        _train_one(one, folder / f"fold_{fold}", _data(data_root), resume, allow_leak, console)
+        console.print(f"fold {fold}")
+        _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, console)
 
 
 def _train_one(
-    recipe: "Recipe", folder: Path, data_root: Path, resume: bool, allow_leak: bool, console: "Console"
+    recipe: "Recipe",
+    folder: Path,
+    data_root: Path,
+    manifest: "Manifest",
+    resume: bool,
+    allow_leak: bool,
+    console: "Console",
 ) -> None:
     from vocaffect.experiment import bundle_of, start_run, train_run
 
-    run = start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak)
+    run = start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
     with _bar(console) as bar:
         task = bar.add_task("epoch 1")
 

@@ -16,6 +16,7 @@ from vocaffect.losses import decisions, utterance_cross_entropy
 from vocaffect.metrics import confusion, uar, war
 from vocaffect.models import Network
 from vocaffect.training import checkpoint
+from vocaffect.training.average import Average
 from vocaffect.training.runtime import autocast, mixed_precision
 
 Row = dict[str, float]
@@ -36,9 +37,11 @@ class LoopOptions:
     weight_decay: float = 0.0
     max_epochs: int = 100
     early_stopping_patience: int = 15
-    scheduler: Literal["plateau", "none"] = "plateau"
+    scheduler: Literal["plateau", "cosine", "none"] = "plateau"
+    warmup_epochs: float = 0.0
     scheduler_patience: int = 5
     scheduler_factor: float = 0.5
+    average_decay: float = 0.0
     gradient_clip: float = 5.0
     label_smoothing: float = 0.0
     frame_weight: float = 0.0
@@ -73,42 +76,36 @@ def train(
 ) -> Progress:
     """Train until patience or epochs run out, and leave the best weights in ``folder`` and in ``network``.
 
-    The score is UAR on the validation speakers, then the lower loss. The learning rate falls when the
-    validation loss has not for a while. After each epoch everything that resuming needs is written; a resumed
-    run ends with the same weights as an unbroken one.
+    The score is UAR on the validation speakers, then the lower loss. After each epoch everything that resuming
+    needs is written; a resumed run ends with the same weights as an unbroken one.
 
     Raises:
         VocaffectError: if the loss is no longer a number; the best weights so far stay in the folder.
     """
-    network.to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
-    progress = _resume(network, optimiser, folder) if resume else Progress()
-    amp = mixed_precision(device, options.amp)
-    scaler = torch.amp.GradScaler(device.type, enabled=amp and device.type == "cuda")
+    trainer = Trainer(network.to(device), options, device, folder, len(training.sampler))
+    progress = trainer.resume() if resume else Progress()
     while progress.epoch < options.max_epochs and not _out_of_patience(progress, options):
         progress.epoch += 1
         torch.manual_seed(options.seed * 100_003 + progress.epoch)
-        loss = _epoch(network, training, optimiser, scaler, options, device, amp, progress.epoch, on_batch)
-        row = {"epoch": progress.epoch, "learning_rate": optimiser.param_groups[0]["lr"], "train_loss": loss}
-        row |= validate(network, validation, device)
-        improved = _record(progress, row)
-        _schedule(optimiser, progress, row, options)
-        _save(network, optimiser, progress, folder, improved, options)
+        row: Row = {"epoch": progress.epoch, "train_loss": trainer.epoch(training, progress.epoch, on_batch)}
+        row["learning_rate"] = trainer.learning_rate
+        with trainer.average.applied():
+            row |= validate(network, validation, device)
+            improved = _record(progress, row)
+            trainer.keep(progress, improved)
+        trainer.lower_rate_on_plateau(progress)
+        trainer.save(progress)
         on_epoch(progress)
     checkpoint.load_weights(network, checkpoint.load(folder / checkpoint.BEST)[0])
     return progress
 
 
 def validate(network: Network, loader: Loader, device: torch.device) -> Row:
-    """Loss, UAR and accuracy on whole clips, as ``validation_loss``, ``validation_uar`` and ``validation_war``."""
+    """Loss, UAR and accuracy on whole clips: ``validation_loss``, ``validation_uar`` and ``validation_war``."""
     logits, targets = predict(network, loader, device)
     counts = confusion(targets.numpy(), logits.argmax(1).numpy(), logits.shape[1])
     loss = float(nn.functional.cross_entropy(logits, targets))
-    return {
-        "validation_loss": loss,
-        "validation_uar": float(uar(counts)),
-        "validation_war": float(war(counts)),
-    }
+    return {"validation_loss": loss, "validation_uar": float(uar(counts)), "validation_war": float(war(counts))}
 
 
 @torch.inference_mode()
@@ -123,57 +120,108 @@ def predict(network: Network, loader: Loader, device: torch.device) -> tuple[Ten
     return torch.cat(logits), torch.cat(targets)
 
 
-def _epoch(
-    network: Network,
-    loader: Loader,
-    optimiser: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    options: LoopOptions,
-    device: torch.device,
-    amp: bool,
-    epoch: int,
-    on_batch: Callable[[int, int], None],
-) -> float:
-    """One pass over the training clips; returns the mean loss."""
-    network.train()
-    loader.sampler.epoch = epoch
-    total, num_clips = 0.0, 0
-    for done, batch in enumerate(loader.batches, start=1):
-        loss = _step(network, batch, optimiser, scaler, options, device, amp)
-        if not math.isfinite(loss):
-            raise VocaffectError(
-                f"the loss became {loss} in epoch {epoch}, batch {done}: lower training.learning_rate and resume "
-                "with --resume, which goes on from the epoch before"
-            )
-        total, num_clips = total + loss * len(batch.targets), num_clips + len(batch.targets)
-        on_batch(done, len(loader.sampler))
-    return total / num_clips
+class Trainer:
+    """What a run changes as it learns: weights, their average, the optimiser and its learning rate."""
+
+    def __init__(
+        self, network: Network, options: LoopOptions, device: torch.device, folder: Path, steps_per_epoch: int
+    ) -> None:
+        self.network, self.options, self.device, self.folder = network, options, device, folder
+        self.steps_per_epoch = steps_per_epoch
+        parameters, decay = network.parameters(), options.weight_decay
+        self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=decay)
+        self.average = Average(network, options.average_decay)
+        self.amp = mixed_precision(device, options.amp)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp and device.type == "cuda")
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def epoch(self, loader: Loader, epoch: int, on_batch: Callable[[int, int], None]) -> float:
+        """One pass over the training clips; returns the mean loss."""
+        self.network.train()
+        loader.sampler.epoch = epoch
+        total, num_clips = 0.0, 0
+        for done, batch in enumerate(loader.batches, start=1):
+            if self.options.scheduler == "cosine":
+                self.learning_rate = cosine_rate(self.options, epoch - 1 + (done - 1) / self.steps_per_epoch)
+            loss = self.step(batch)
+            if not math.isfinite(loss):
+                raise VocaffectError(
+                    f"the loss became {loss} in epoch {epoch}, batch {done}: lower training.learning_rate and "
+                    "start again; the best weights so far are kept"
+                )
+            total, num_clips = total + loss * len(batch.targets), num_clips + len(batch.targets)
+            on_batch(done, self.steps_per_epoch)
+        return total / num_clips
+
+    def step(self, batch: Batch) -> float:
+        """Learn from one batch; returns its loss."""
+        samples, num_frames, targets = (tensor.to(self.device) for tensor in batch)
+        with torch.no_grad():
+            (features, active), _ = self.network.frontend(samples)
+        with autocast(self.device, self.amp):
+            logits, _ = self.network.model(features, active)
+        weight, smoothing = self.options.frame_weight, self.options.label_smoothing
+        loss = utterance_cross_entropy(logits.float(), active, num_frames, targets, weight, smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.gradient_clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.average.update()
+        return float(loss.detach())
+
+    def lower_rate_on_plateau(self, progress: Progress) -> None:
+        """Lower the rate once the validation loss has not fallen for ``scheduler_patience`` epochs."""
+        if self.options.scheduler == "plateau" and progress.epochs_since_lower > self.options.scheduler_patience:
+            progress.epochs_since_lower = 0
+            self.learning_rate *= self.options.scheduler_factor
+
+    def keep(self, progress: Progress, improved: bool) -> None:
+        """Write the weights of the best epoch, and of every so manieth."""
+        facts: Mapping[str, Any] = {"progress": asdict(progress)}
+        if improved:
+            checkpoint.save(self.folder / checkpoint.BEST, checkpoint.weights(self.network), facts)
+        if progress.epoch % self.options.checkpoint_every == 0:
+            name = f"checkpoint_epoch_{progress.epoch}.safetensors"
+            checkpoint.save(self.folder / name, checkpoint.weights(self.network), facts)
+
+    def save(self, progress: Progress) -> None:
+        """Write everything that going on after this epoch needs."""
+        tensors = checkpoint.weights(self.network) | checkpoint.optimiser_tensors(self.optimiser)
+        facts = {"progress": asdict(progress), "learning_rate": self.learning_rate}
+        checkpoint.save(self.folder / checkpoint.LAST, tensors | self.average.state(), facts)
+
+    def resume(self) -> Progress:
+        """Read what `save` wrote last."""
+        tensors, facts = checkpoint.load(self.folder / checkpoint.LAST)
+        checkpoint.load_weights(self.network, tensors)
+        checkpoint.load_optimiser(self.optimiser, tensors, facts["learning_rate"])
+        self.average.restore(tensors)
+        return Progress(**facts["progress"])
 
 
-def _step(
-    network: Network,
-    batch: Batch,
-    optimiser: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    options: LoopOptions,
-    device: torch.device,
-    amp: bool,
-) -> float:
-    samples, num_frames, targets = (tensor.to(device) for tensor in batch)
-    with torch.no_grad():
-        (features, active), _ = network.frontend(samples)
-    with autocast(device, amp):
-        logits, _ = network.model(features, active)
-    loss = utterance_cross_entropy(
-        logits.float(), active, num_frames, targets, options.frame_weight, options.label_smoothing
-    )
-    optimiser.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.unscale_(optimiser)
-    nn.utils.clip_grad_norm_(network.parameters(), options.gradient_clip)
-    scaler.step(optimiser)
-    scaler.update()
-    return float(loss)
+def cosine_rate(options: LoopOptions, epochs_done: float) -> float:
+    """The rate of a cosine schedule: a straight climb in ``warmup_epochs``, then half a cosine down to zero.
+
+    >>> options = LoopOptions(learning_rate=1.0, max_epochs=10, warmup_epochs=2)
+    >>> [round(cosine_rate(options, epoch), 3) for epoch in (0, 1, 2, 6, 10)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    warmup = options.warmup_epochs
+    if epochs_done < warmup:
+        return options.learning_rate * epochs_done / warmup
+    share = (epochs_done - warmup) / max(options.max_epochs - warmup, 1e-9)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _record(progress: Progress, row: Row) -> bool:
@@ -181,7 +229,8 @@ def _record(progress: Progress, row: Row) -> bool:
     progress.rows.append(row)
     lower = row["validation_loss"] < progress.lowest_loss
     progress.epochs_since_lower = 0 if lower else progress.epochs_since_lower + 1
-    improved = row["validation_uar"] > progress.best_score or (row["validation_uar"] == progress.best_score and lower)
+    tied = row["validation_uar"] == progress.best_score
+    improved = row["validation_uar"] > progress.best_score or (tied and lower)
     progress.lowest_loss = min(progress.lowest_loss, row["validation_loss"])
     if improved:
         progress.best_epoch, progress.best_score = progress.epoch, row["validation_uar"]
@@ -190,39 +239,3 @@ def _record(progress: Progress, row: Row) -> bool:
 
 def _out_of_patience(progress: Progress, options: LoopOptions) -> bool:
     return progress.epoch - progress.best_epoch >= options.early_stopping_patience
-
-
-def _schedule(optimiser: torch.optim.Optimizer, progress: Progress, row: Row, options: LoopOptions) -> None:
-    """Lower the learning rate once the validation loss has not fallen for ``scheduler_patience`` epochs."""
-    if options.scheduler == "plateau" and progress.epochs_since_lower > options.scheduler_patience:
-        progress.epochs_since_lower = 0
-        for group in optimiser.param_groups:
-            group["lr"] *= options.scheduler_factor
-
-
-def _save(
-    network: Network,
-    optimiser: torch.optim.Optimizer,
-    progress: Progress,
-    folder: Path,
-    improved: bool,
-    options: LoopOptions,
-) -> None:
-    facts: Mapping[str, Any] = {
-        "progress": asdict(progress),
-        "learning_rate": optimiser.param_groups[0]["lr"],
-    }
-    if improved:
-        checkpoint.save(folder / checkpoint.BEST, checkpoint.weights(network), facts)
-    everything = checkpoint.weights(network) | checkpoint.optimiser_tensors(optimiser)
-    checkpoint.save(folder / checkpoint.LAST, everything, facts)
-    if progress.epoch % options.checkpoint_every == 0:
-        name = f"checkpoint_epoch_{progress.epoch}.safetensors"
-        checkpoint.save(folder / name, checkpoint.weights(network), facts)
-
-
-def _resume(network: Network, optimiser: torch.optim.Optimizer, folder: Path) -> Progress:
-    tensors, facts = checkpoint.load(folder / checkpoint.LAST)
-    checkpoint.load_weights(network, tensors)
-    checkpoint.load_optimiser(optimiser, tensors, facts["learning_rate"])
-    return Progress(**facts["progress"])

@@ -1,0 +1,70 @@
+"""Clips as training reads them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vocaffect.augment import AugmentOptions
+from vocaffect.corpora import prepare
+from vocaffect.datasets import BucketSampler, EmotionDataset, Place, collate, crop, trim_silence
+
+LABELS = ("neutral", "happy", "sad")
+
+
+def test_what_a_clip_sounds_like_is_a_function_of_seed_epoch_and_clip(corpus: Path) -> None:
+    manifest = prepare("folder", corpus)
+    options = AugmentOptions(probability=1.0)
+    one, other = (EmotionDataset(manifest, LABELS, options, seed=3, crop_s=0.3) for _ in range(2))
+    np.testing.assert_array_equal(one[Place(2, 5)][0], other[Place(2, 5)][0])
+    assert not np.array_equal(one[Place(2, 5)][0][:500], one[Place(3, 5)][0][:500])
+    assert one[Place(2, 5)][1] == LABELS.index(manifest.utterances[5].emotion)
+
+
+def test_without_augmentation_a_clip_is_itself_but_trimmed(corpus: Path) -> None:
+    manifest = prepare("folder", corpus)
+    whole, trimmed = EmotionDataset(manifest, LABELS), EmotionDataset(manifest, LABELS, trim_db=-60.0, margin_s=0.02)
+    samples = whole[Place(1, 0)][0]
+    assert np.abs(samples[:1_600]).max() == 0
+    np.testing.assert_array_equal(trimmed[Place(1, 0)][0], samples[1_600 - 320 :][: len(trimmed[Place(1, 0)][0])])
+
+
+@given(lengths=st.lists(st.integers(1, 10_000), min_size=1, max_size=200), epoch=st.integers(0, 50))
+def test_every_clip_comes_once_an_epoch(lengths: list[int], epoch: int) -> None:
+    sampler = BucketSampler(lengths, batch_size=8, seed=1)
+    sampler.epoch = epoch
+    batches = list(sampler)
+    assert sorted(place.clip for batch in batches for place in batch) == list(range(len(lengths)))
+    assert len(batches) == len(sampler)
+    assert batches == list(sampler)
+
+
+def test_buckets_waste_little() -> None:
+    lengths = np.random.default_rng(0).integers(10_000, 80_000, 1_000).tolist()
+
+    def padding(pool: int) -> float:
+        batches = [[lengths[place.clip] for place in batch] for batch in BucketSampler(lengths, 32, pool=pool)]
+        return float(sum(max(batch) * len(batch) for batch in batches) / sum(lengths) - 1)
+
+    assert padding(10) < 0.1 < padding(1)
+
+
+def test_collate_pads_to_whole_hops_and_remembers_what_is_whose() -> None:
+    batch = collate([(np.ones(500, np.float32), 1), (np.ones(100, np.float32), 2)])
+    assert batch.samples.shape == (2, 640)
+    assert batch.samples.sum() == 600
+    assert batch.num_frames.tolist() == [3, 1]
+    assert batch.targets.tolist() == [1, 2]
+
+
+def test_trim_keeps_a_silent_clip() -> None:
+    assert len(trim_silence(np.zeros(8_000, np.float32), -60.0, 0.1)) == 8_000
+
+
+@pytest.mark.parametrize(("length", "kept"), [(100, 100), (1_000, 300)])
+def test_crop(length: int, kept: int) -> None:
+    piece = crop(np.arange(length, dtype=np.float32), 300, np.random.default_rng(0))
+    assert len(piece) == kept
+    np.testing.assert_array_equal(np.diff(piece), 1)

@@ -1,0 +1,119 @@
+"""Exported graphs compute what torch computes, and the commands around them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from vocaffect.bundle import read_card
+from vocaffect.cli import app, train
+from vocaffect.errors import VocaffectError
+from vocaffect.experiment import Run, bundle_of, for_verification, start_run, train_run
+from vocaffect.recipe import Recipe
+from vocaffect.recognizer import Recognizer
+from vocaffect.testing import measure_run
+from vocaffect.verification import verify
+
+VARIANTS: dict[str, list[str]] = {
+    "plain": [],
+    "deltas and attention": ["frontend.deltas=2", "model.attention=true", "model.num_layers=2"],
+    "bidirectional": ["model.bidirectional=true", "window.length_s=1.0", "window.hop_s=0.25"],
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def run(
+    request: pytest.FixtureRequest,
+    small: Callable[..., Recipe],
+    corpus: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    trained = start_run(small("training.max_epochs=2", *VARIANTS[request.param]), folder, corpus)
+    train_run(trained)
+    return trained
+
+
+def test_the_bundle_is_the_network(run: Run) -> None:
+    """Each way of running it gives the same; several exports in one process, several lengths and batches."""
+    recognizer, clips, reference = for_verification(run.folder, None)
+    checks = {check.name: check for check in verify(recognizer, clips, reference)}
+    assert all(check.passed for check in checks.values()), checks
+    assert "torch, before export" in checks
+    card = recognizer.card
+    assert card.labels == ["neutral", "happy", "sad"]
+    assert card.streaming == ("window" if run.recipe.model.parameters.get("bidirectional") else "frame")
+    assert card.manifest_hash == run.manifest.hash
+
+
+def test_a_graph_that_answers_otherwise_is_found(run: Run) -> None:
+    recognizer, clips, reference = for_verification(run.folder, None)
+
+    def wrong(samples: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return np.asarray(-reference(samples))
+
+    failed = [check.name for check in verify(recognizer, clips, wrong) if not check.passed]
+    assert failed == ["torch, before export"]
+
+
+def test_measuring_a_run(run: Run) -> None:
+    evaluation = measure_run(run.folder)
+    assert evaluation["num_utterances"] == len(run.split.test)
+    assert evaluation["speaker_disjoint"] is True
+    written = {path.name for path in (run.folder / "test").iterdir()}
+    assert written >= {"metrics.json", "predictions.jsonl", "confusion_matrix.png", "confusion_matrix.json"}
+    rows = [json.loads(line) for line in (run.folder / "test" / "predictions.jsonl").read_text().splitlines()]
+    correct = [row["emotion"] == row["recognised"] for row in rows]
+    assert evaluation["war"]["value"] == pytest.approx(np.mean(correct))
+    recognizer = Recognizer.load(bundle_of(run))
+    again = recognizer.posterior(clip_of(run, rows[0]["path"])).posterior
+    np.testing.assert_allclose(again, rows[0]["posterior"], atol=1e-5)
+
+
+def clip_of(run: Run, path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    from vocaffect.audio import read_clip
+
+    return read_clip(run.manifest.root / path).samples
+
+
+def test_the_commands(small: Callable[..., Recipe], corpus: Path, tmp_path: Path) -> None:
+    """Train two folds, test them together, export one with their numbers, verify the file."""
+    small("training.max_epochs=1", "name=tiny").write(tmp_path / "tiny.yaml")
+    _register_once()
+
+    def vocaffect(*arguments: object, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if code == 2:
+            assert isinstance(result.exception, VocaffectError)
+            return str(result.exception)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    runs = ["--runs-dir", tmp_path, "--data-root", corpus, "--config", tmp_path / "tiny.yaml"]
+    vocaffect("train", *runs, "--run-name", "six", "--folds", "all", "--set", "data.num_folds=2")
+    assert "1 to 5" in vocaffect("train", *runs, "--run-name", "one", "--folds", "9", code=2)
+    output = vocaffect("test", tmp_path / "six")
+    assert "UAR" in output
+    assert json.loads((tmp_path / "six" / "test" / "metrics.json").read_text())["num_utterances"] == 54
+    bundle = tmp_path / "tiny.onnx"
+    vocaffect("export", tmp_path / "six" / "fold_1", "-o", bundle, "--metrics-from", tmp_path / "six")
+    assert read_card(bundle).metrics["num_folds"] == 2
+    assert "ok" in vocaffect("verify", bundle)
+    assert "golden vector" in vocaffect("verify", tmp_path / "six" / "fold_1")
+    assert "name one of them" in vocaffect("export", tmp_path / "six", "-o", bundle, code=2)
+    assert "was not tested" in vocaffect(
+        "export", tmp_path / "six" / "fold_1", "-o", bundle, "--metrics-from", tmp_path, code=2
+    )
+    assert "holds no run" in vocaffect("test", tmp_path / "seven", code=2)
+    assert "no name for a folder" in vocaffect("train", *runs, "--run-name", "../x", code=2)
+
+
+def _register_once() -> None:
+    if not any(command.callback is train.train for command in app.registered_commands):
+        train.register(app)
