@@ -101,6 +101,12 @@ def test_a_flipped_bit_never_reaches_the_parser(
     never_parsed(bytes(altered))
 
 
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([b"\x72", b"\x0a\x09vocaffect", b"\x12"]), max_size=6))
+def test_any_bytes_are_refused_in_a_sentence(parts: list[bytes]) -> None:
+    with pytest.raises(BundleError, match="again"):
+        unseal(b"".join(parts))
+
+
 @pytest.mark.parametrize("tail", [b"\0", b"x" * 100, b"\x72\x00"])
 def test_added_bytes_are_refused(sealed: bytes, never_parsed: Callable[[bytes], str], tail: bytes) -> None:
     never_parsed(sealed + tail)
