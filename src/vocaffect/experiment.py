@@ -77,7 +77,8 @@ def start_run(
     """Make a run's folder, with the split audited; or open it again to resume.
 
     Raises:
-        VocaffectError: if the folder holds another run, the data cannot be read, or the split leaks.
+        VocaffectError: if the folder holds another run, the data cannot be read, the split leaks, or the recipe
+            names a feature or model that cannot be built; nothing is written then.
     """
     if resume and (folder / checkpoint.LAST).is_file():
         return open_run(folder, data_root)
@@ -93,11 +94,13 @@ def start_run(
         folds=recipe.data.num_folds,
     )
     _refuse_leak(manifest, split, allow_leak)
+    run = Run(folder, recipe, manifest, split)
+    build_network(run)
     folder.mkdir(parents=True, exist_ok=True)
     manifest.write(folder / "manifest.csv")
     split.write(folder / "split.json")
     recipe.write(folder / "recipe.yaml")
-    return Run(folder, recipe, manifest, split)
+    return run
 
 
 def open_run(folder: Path, data_root: Path | None = None) -> Run:

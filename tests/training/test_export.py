@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from vocaffect.bundle import read_card
-from vocaffect.cli import app, train
+from vocaffect.cli import build_app
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import Run, bundle_of, for_verification, start_run, train_run
 from vocaffect.recipe import Recipe
@@ -85,10 +85,9 @@ def clip_of(run: Run, path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 def test_the_commands(small: Callable[..., Recipe], corpus: Path, tmp_path: Path) -> None:
     """Train two folds, test them together, export one with their numbers, verify the file."""
     small("training.max_epochs=1", "name=tiny").write(tmp_path / "tiny.yaml")
-    _register_once()
 
     def vocaffect(*arguments: object, code: int = 0) -> str:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        result = CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
         if code == 2:
             assert isinstance(result.exception, VocaffectError)
             return str(result.exception)
@@ -112,8 +111,3 @@ def test_the_commands(small: Callable[..., Recipe], corpus: Path, tmp_path: Path
     )
     assert "holds no run" in vocaffect("test", tmp_path / "seven", code=2)
     assert "no name for a folder" in vocaffect("train", *runs, "--run-name", "../x", code=2)
-
-
-def _register_once() -> None:
-    if not any(command.callback is train.train for command in app.registered_commands):
-        train.register(app)

@@ -1,6 +1,7 @@
 """The command line: it parses, calls the library, and prints."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -8,14 +9,32 @@ import typer
 from vocaffect import __version__
 from vocaffect.errors import VocaffectError
 
-app = typer.Typer(
-    name="vocaffect",
-    help="Recognise emotion in speech: train, measure honestly, pack into one file, run anywhere.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+def build_app() -> typer.Typer:
+    """The command line with all its commands."""
+    from vocaffect.cli import data, recognize, serve, train
+
+    app = typer.Typer(
+        name="vocaffect",
+        help="Recognise emotion in speech: train, measure honestly, pack into one file, run anywhere.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for room in (recognize, data, train, serve):
+        room.register(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake in the input is one sentence on stderr and exit code 2."""
+    try:
+        build_app()(args=list(arguments) if arguments is not None else None)
+    except VocaffectError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
 
 
 def _print_version(wanted: bool) -> None:
@@ -24,27 +43,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
-
-
-def _register_commands() -> None:
-    from vocaffect.cli import data, recognize, serve, train
-
-    for room in (recognize, data, train, serve):
-        room.register(app)
-
-
-def main() -> None:
-    """Run the command line; a mistake in the input is one sentence on stderr and exit code 2."""
-    _register_commands()
-    try:
-        app()
-    except VocaffectError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
