@@ -135,7 +135,7 @@ def test_a_recipe_that_is_wrong(text: str, message: str, tmp_path: Path, capsys:
         for speaker in "abcde":
             folder = tmp_path / "clips" / emotion / speaker
             folder.mkdir(parents=True)
-            (folder / "1.wav").write_bytes(wav(TONE * (1 + (ord(speaker) + len(emotion)) / 500)))
+            (folder / "1.wav").write_bytes(wav(TONE * (1 + (10 * ord(speaker) + len(emotion)) / 5000)))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(text if "data:" in text else text + "data: {corpus: folder, protocol: speaker-kfold}\n")
     changes = ["--set", "data.corpus=folder"]
