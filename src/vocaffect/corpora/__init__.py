@@ -1,6 +1,19 @@
 """Corpora of emotional speech: one file each says where it is, its licence, and what its file names mean."""
 
-from vocaffect.corpora import own, ravdess
+from vocaffect.corpora import (
+    ased,
+    cremad,
+    emodb,
+    esd,
+    iemocap,
+    meld,
+    nemo,
+    own,
+    ravdess,
+    savee,
+    tess,
+    urdu,
+)
 from vocaffect.corpora.base import (
     Archive,
     Corpus,
@@ -9,21 +22,36 @@ from vocaffect.corpora.base import (
     corpus_names,
     find_clips,
     get_corpus,
+    named_clips,
     register_corpus,
 )
-from vocaffect.corpora.prepare import prepare, resolve_corpus
+from vocaffect.corpora.prepare import Dropped, dropped_sentence, prepare, resolve_corpora, resolve_corpus
 
 __all__ = [
     "Archive",
     "Corpus",
     "CorpusError",
+    "Dropped",
     "Entry",
+    "ased",
     "corpus_names",
+    "cremad",
+    "dropped_sentence",
+    "emodb",
+    "esd",
     "find_clips",
     "get_corpus",
+    "iemocap",
+    "meld",
+    "named_clips",
+    "nemo",
     "own",
     "prepare",
     "ravdess",
     "register_corpus",
+    "resolve_corpora",
     "resolve_corpus",
+    "savee",
+    "tess",
+    "urdu",
 ]

@@ -1,5 +1,6 @@
 """What every corpus reader has in common, and the registry that finds one by its name."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from vocaffect.errors import VocaffectError, unknown_name
 
 EXTENSIONS = frozenset({".aiff", ".au", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm"})
 """Files that corpus readers take for clips."""
+_LOSSLESS = frozenset({".aiff", ".au", ".flac", ".wav"})
 
 
 class CorpusError(VocaffectError):
@@ -45,7 +47,9 @@ class Archive:
 class Corpus:
     """A corpus of labelled speech: where it is, its licence, and what its file names mean.
 
-    A reader of your own is a subclass with its own `collect_files`.
+    A reader of your own is a subclass with its own `collect_files`. ``layout`` is an example of where a clip
+    lies, ``access`` says how to get a corpus that has no ``archive``, ``speakers_of`` names the corpus whose
+    people speak here too, so that no split takes them for others.
     """
 
     name: str = ""
@@ -55,7 +59,10 @@ class Corpus:
     licence: ClassVar[str] = "not stated"
     citation: ClassVar[str] = ""
     num_clips: ClassVar[int | None] = None
+    layout: ClassVar[str] = ""
+    access: ClassVar[str] = ""
     archive: ClassVar[Archive | None] = None
+    speakers_of: ClassVar[str] = ""
 
     def collect_files(self, root: Path) -> Iterable[Entry]:
         """The labelled clips below the corpus' own folder, in any order."""
@@ -76,9 +83,14 @@ class Corpus:
         root = self.locate(data_root).resolve()
         entries = sorted(self.collect_files(root), key=lambda entry: root / entry.path)
         if not entries:
-            cure = f"get them with 'vocaffect data download {self.name}'" if self.archive else "check --data-root"
-            raise CorpusError(f"no clips of {self.name or 'the corpus'} lie under {data_root}: {cure}")
+            layout = f" as {self.layout}" if self.layout else ""
+            raise CorpusError(f"no clips of {self.name or 'the corpus'} lie under {data_root}{layout}: {self._cure()}")
         return entries
+
+    def _cure(self) -> str:
+        if self.archive:
+            return f"get them with 'vocaffect data download {self.name}'"
+        return f"check --data-root; {self.access}" if self.access else "check --data-root"
 
 
 Reader = Callable[[Path], Iterable[Entry]]
@@ -129,3 +141,18 @@ def find_clips(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file():
             yield path
+
+
+def named_clips(root: Path, pattern: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The clips whose path below ``root`` ends, before its extension, as a pattern says, and what its groups hold.
+
+    Clips whose groups hold the same are copies, as some archives carry them: one that is coded without loss
+    counts, then the one that lies the least deep.
+    """
+    whole = re.compile(rf"(?:.*/)?(?:{pattern})")
+    known: set[tuple[str, ...]] = set()
+    for path in sorted(find_clips(root), key=lambda path: (path.suffix.lower() not in _LOSSLESS, len(path.parts))):
+        match = whole.fullmatch(path.relative_to(root).with_suffix("").as_posix())
+        if match and match.groups() not in known:
+            known.add(match.groups())
+            yield path, match.groupdict()

@@ -80,7 +80,7 @@ def official_archive(corpus: Corpus) -> Archive:
         CorpusError: if it has no download.
     """
     if corpus.archive is None:
-        where = f"see {corpus.homepage}" if corpus.homepage else "give its folder as --data-root"
+        where = corpus.access or (f"see {corpus.homepage}" if corpus.homepage else "give its folder as --data-root")
         raise CorpusError(f"{corpus.name} has no download that vocaffect knows: {where}")
     return corpus.archive
 

@@ -1,8 +1,9 @@
-"""From a corpus' files to a manifest: every clip is decoded once, hashed and measured."""
+"""From the files of corpora to a manifest: every clip is decoded once, hashed and measured."""
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vocaffect.audio import AudioError, measure
@@ -12,6 +13,7 @@ from vocaffect.labels import emotion_of
 from vocaffect.manifest import Manifest, Utterance
 
 Progress = Callable[[int, int], None]
+Dropped = Callable[[str, Mapping[str, int]], None]
 
 
 def prepare(
@@ -21,37 +23,74 @@ def prepare(
     partial: bool = False,
     skip_broken: bool = False,
     progress: Progress | None = None,
+    dropped: Dropped | None = None,
 ) -> Manifest:
-    """The manifest of a corpus that lies under ``data_root``; ``progress`` hears (clips done, clips in all).
+    """The manifest of corpora that lie under ``data_root``; ``progress`` hears (clips done, clips in all).
 
-    ``corpus`` is a name, a table (``clips.csv``), ``reader.py:Name``, a `Corpus`, or a function from a folder
-    to entries. Clips whose emotion has no place among the eight are left out.
+    ``corpus`` is a name, several (``ravdess+tess``), a table (``clips.csv``), ``reader.py:Name``, a `Corpus`, or a
+    function from a folder to entries. Clips whose emotion has no place among the eight are left out; ``dropped``
+    hears of every corpus that has such clips: its name, and how many carry which of its words.
 
     Raises:
         CorpusError: if clips are missing (unless ``partial``) or cannot be read (unless ``skip_broken``).
     """
-    reader, root = resolve_corpus(corpus), Path(data_root).resolve()
-    entries = reader.collect(root)
-    if reader.num_clips is not None and len(entries) != reader.num_clips and not partial:
-        raise CorpusError(
-            f"{len(entries)} clips of {reader.name} lie under {data_root}, but the corpus has "
-            f"{reader.num_clips}: get the whole corpus, or pass --partial to go on with these"
-        )
+    root = Path(data_root).resolve()
+    found = {reader: _collect(reader, root, partial) for reader in resolve_corpora(corpus)}
+    for reader, entries in found.items():
+        words = Counter(entry.emotion for entry in entries if emotion_of(entry.emotion) is None)
+        if words and dropped is not None:
+            dropped(reader.name, words)
+    clips = [(reader, entry) for reader, entries in found.items() for entry in entries]
     utterances: list[Utterance] = []
     broken: list[AudioError] = []
-    for number, entry in enumerate(entries, 1):
+    for number, (reader, entry) in enumerate(clips, 1):
         try:
             utterances.extend(_utterances(reader, entry, root))
         except AudioError as error:
             broken.append(error)
         if progress is not None:
-            progress(number, len(entries))
+            progress(number, len(clips))
     if broken and not (skip_broken and utterances):
         raise CorpusError(
-            f"{len(broken)} of {len(entries)} clips cannot be used; the first: {broken[0]} "
+            f"{len(broken)} of {len(clips)} clips cannot be used; the first: {broken[0]} "
             "(--skip-broken leaves such clips out)"
         )
     return Manifest(root, tuple(utterances))
+
+
+def dropped_sentence(corpus: str, words: Mapping[str, int]) -> str:
+    """What to tell of clips that were left out.
+
+    >>> dropped_sentence("emodb", {"boredom": 81})
+    'emodb: 81 clips left out, whose emotion has no place among the eight (boredom 81)'
+    """
+    each = ", ".join(f"{word} {count:,}" for word, count in sorted(words.items()))
+    return f"{corpus}: {sum(words.values()):,} clips left out, whose emotion has no place among the eight ({each})"
+
+
+def _collect(reader: Corpus, root: Path, partial: bool) -> list[Entry]:
+    """All the clips of a corpus, which must be whole unless ``partial``."""
+    entries = reader.collect(root)
+    if reader.num_clips is not None and len(entries) != reader.num_clips and not partial:
+        raise CorpusError(
+            f"{len(entries)} clips of {reader.name} lie under {root}, but the corpus has {reader.num_clips}: get the "
+            "whole corpus, or pass --partial (in a recipe, data.partial: true) to go on with these"
+        )
+    return entries
+
+
+def resolve_corpora(corpora: str | Corpus | type[Corpus] | Reader) -> list[Corpus]:
+    """The readers that ``ravdess+tess`` stands for, each once, or the one that anything else stands for.
+
+    >>> [corpus.name for corpus in resolve_corpora("ravdess+tess")]
+    ['ravdess', 'tess']
+
+    Raises:
+        CorpusError: if there is no such reader.
+    """
+    if not isinstance(corpora, str) or corpora.lower().endswith(".csv") or ".py:" in corpora:
+        return [resolve_corpus(corpora)]
+    return [get_corpus(name.strip()) for name in dict.fromkeys(corpora.split("+"))]
 
 
 def resolve_corpus(corpus: str | Corpus | type[Corpus] | Reader) -> Corpus:
@@ -96,7 +135,7 @@ def _utterances(corpus: Corpus, entry: Entry, root: Path) -> list[Utterance]:
             path=path.relative_to(root).as_posix(),
             sha256=heard.sha256,
             duration_s=round(heard.duration_s, 6),
-            speaker=f"{corpus.name}-{entry.speaker}" if entry.speaker else "",
+            speaker=f"{corpus.speakers_of or corpus.name}-{entry.speaker}" if entry.speaker else "",
             sex=entry.sex,
             emotion=emotion,
             intensity=entry.intensity,
