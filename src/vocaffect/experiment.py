@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from vocaffect.audio import read_clip
 from vocaffect.augment import AugmentOptions
-from vocaffect.corpora import corpus_names, get_corpus, prepare
+from vocaffect.corpora import Dropped, corpus_names, get_corpus, prepare
 from vocaffect.datasets import BucketSampler, EmotionDataset, collate
 from vocaffect.errors import VocaffectError
 from vocaffect.export import write_recognizer
@@ -84,7 +84,7 @@ def start_run(
         return open_run(folder, data_root)
     if (folder / checkpoint.LAST).is_file():
         raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
-    manifest = manifest if manifest is not None else read_data(recipe.data.corpus, data_root)
+    manifest = manifest if manifest is not None else read_data(recipe, data_root)
     split = make_split(
         manifest,
         recipe.data.protocol,
@@ -121,15 +121,16 @@ def fold_folders(folder: Path) -> list[Path]:
     return folds or [folder]
 
 
-def read_data(corpus: str, data_root: Path) -> Manifest:
-    """The clips of a corpus by name, or of a manifest file."""
+def read_data(recipe: Recipe, data_root: Path, *, dropped: Dropped | None = None) -> Manifest:
+    """The clips that a recipe names: of corpora, or of a manifest file; ``dropped`` is as in `prepare`."""
+    corpus = recipe.data.corpus
     if corpus.endswith((".csv", ".parquet")) and Path(corpus).is_file():
         try:
             return Manifest.read(corpus)
         except VocaffectError:
             if corpus.endswith(".parquet"):
                 raise
-    return prepare(corpus, data_root)
+    return prepare(corpus, data_root, partial=recipe.data.partial, dropped=dropped)
 
 
 def train_run(

@@ -94,6 +94,11 @@ class Manifest:
         """The names of those who speak, sorted; clips of nobody known add none."""
         return tuple(sorted({utterance.speaker for utterance in self.utterances} - {""}))
 
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The names of the corpora that the clips come from, sorted."""
+        return tuple(sorted({utterance.corpus for utterance in self.utterances}))
+
     def audio_path(self, utterance: Utterance) -> Path:
         """Where the clip lies on this machine."""
         return self.root / utterance.path

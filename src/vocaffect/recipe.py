@@ -20,7 +20,8 @@ class Section(BaseModel):
 class Data(Section):
     """Which clips, and who is held out."""
 
-    corpus: str = Field("ravdess", description="a corpus' name, or a manifest file (.csv or .parquet)")
+    corpus: str = Field("ravdess", description="a name, several (ravdess+tess), or a manifest (.csv, .parquet)")
+    partial: bool = Field(False, description="accept corpora that lack clips")
     protocol: str = Field("ravdess-emobox6", description="how speakers are split")
     fold: int = Field(1, ge=1, description="which fold of the protocol")
     num_folds: int | None = Field(None, ge=2, description="of a protocol that leaves it open, as speaker-kfold")

@@ -78,7 +78,8 @@ def download(
 
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(help="A known corpus, 'folder', a table.csv, or reader.py:Name of your own.")
+        str,
+        typer.Argument(help="A known corpus or several (ravdess+tess), 'folder', a table.csv, or reader.py:Name."),
     ],
     data_root: Annotated[
         Path | None,
@@ -104,12 +105,15 @@ def prepare(
 
         vocaffect data prepare ravdess --data-root ~/speech
 
+        vocaffect data prepare ravdess+tess --data-root ~/speech -o english.csv
+
         vocaffect data prepare folder --data-root ~/my-clips -o mine.parquet
 
         vocaffect data prepare my-clips.csv -o mine.csv
 
         vocaffect data prepare my_reader.py:MyCorpus --data-root ~/my-clips
     """  # noqa: D412
+    from vocaffect.corpora import dropped_sentence
     from vocaffect.corpora import prepare as read_corpus
     from vocaffect.errors import VocaffectError
 
@@ -118,12 +122,22 @@ def prepare(
     target = output or Path(f"{Path(corpus.rpartition(':')[0] or corpus).stem}-manifest.csv")
     if target.suffix not in (".csv", ".parquet") or (is_table and target.resolve() == Path(corpus).resolve()):
         raise VocaffectError(f"{target} cannot be the manifest: name another file, .csv or .parquet, with -o")
+    left_out: list[str] = []
     with progress_bar("reading") as progress:
         manifest = read_corpus(
-            corpus, data_root or default, partial=partial, skip_broken=skip_broken, progress=progress
+            corpus,
+            data_root or default,
+            partial=partial,
+            skip_broken=skip_broken,
+            progress=progress,
+            dropped=lambda name, words: left_out.append(dropped_sentence(name, words)),
         )
     manifest.write(target)
-    _print_manifest(manifest)
+    if len(manifest.corpora) > 1:
+        _print_manifest(manifest, "corpus")
+    _print_manifest(manifest, "emotion")
+    for sentence in left_out:
+        typer.echo(sentence)
     typer.echo(f"{target}: {len(manifest):,} clips, content hash {manifest.hash}")
 
 
@@ -220,7 +234,7 @@ def list_known() -> None:
     show(corpora)
     table = new_table("protocol", "folds", "what", numbers="folds")
     for protocol in protocols().values():
-        table.add_row(protocol.name, str(protocol.num_folds), protocol.about)
+        table.add_row(protocol.name, str(protocol.num_folds or ""), protocol.about)
     show(table)
 
 
@@ -233,10 +247,10 @@ def _tested(clips: "Manifest", made: "Split") -> str:
     return ", ".join(speakers) if len(speakers) <= 5 else f"{len(speakers)}: {speakers[0]} ... {speakers[-1]}"
 
 
-def _print_manifest(manifest: "Manifest") -> None:
-    """Clips and minutes of each emotion, and who speaks them."""
+def _print_manifest(manifest: "Manifest", by: str) -> None:
+    """Clips and minutes of each emotion or corpus, and who speaks them."""
     table = new_table(
-        "emotion",
+        by,
         "clips",
         "minutes",
         "speakers",
@@ -245,13 +259,13 @@ def _print_manifest(manifest: "Manifest") -> None:
         numbers="clips minutes speakers female male",
     )
     clips = list(manifest)
-    for emotion in [*Counter(clip.emotion for clip in clips), "all"]:
-        chosen = [clip for clip in clips if emotion in (clip.emotion, "all")]
+    for name in [*Counter(getattr(clip, by) for clip in clips), "all"]:
+        chosen = [clip for clip in clips if name in (getattr(clip, by), "all")]
         sexes = Counter(clip.sex for clip in chosen)
         minutes = sum(clip.duration_s for clip in chosen) / 60
         speakers = len({clip.speaker for clip in chosen} - {""})
         table.add_row(
-            emotion,
+            name,
             f"{len(chosen):,}",
             f"{minutes:.1f}",
             str(speakers),

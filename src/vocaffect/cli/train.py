@@ -58,13 +58,14 @@ def train(
 ) -> None:
     """Train a recogniser by a recipe."""
     _need_train_extra()
+    from vocaffect.corpora import dropped_sentence
     from vocaffect.experiment import read_data
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
 
     recipe = read_recipe(config, [*(changes or []), *([f"data.fold={folds}"] if folds not in ("", "all") else [])])
     folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console()
-    manifest = read_data(recipe.data.corpus, root)
+    manifest = read_data(recipe, root, dropped=lambda name, words: console.print(dropped_sentence(name, words)))
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
         return
