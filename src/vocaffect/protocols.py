@@ -19,7 +19,7 @@ from typing import Literal
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.manifest import Utterance
 
-Kind = Literal["speakers", "random", "kfold", "all"]
+Kind = Literal["speakers", "random", "kfold", "corpora", "all"]
 
 
 class SplitError(VocaffectError):
@@ -28,7 +28,10 @@ class SplitError(VocaffectError):
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way of choosing test sides: ``folds`` of speakers, ``fractions`` of clips, or a number of folds."""
+    """A way of choosing test sides: ``folds`` of speakers, ``fractions`` of clips, or a number of folds.
+
+    ``num_folds`` is 0 where the manifest decides.
+    """
 
     name: str
     kind: Kind

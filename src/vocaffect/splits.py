@@ -110,9 +110,12 @@ class Split:
 def num_folds(protocol: str, manifest: Manifest | None = None, folds: int | None = None) -> int:
     """How many folds a protocol has; ``folds`` is the number asked of one that leaves it open.
 
-    Left open by the caller too, it is the protocol's own, or the number of speakers if there are fewer.
+    Left open by the caller too, it is the protocol's own, or the number of speakers if there are fewer. Of
+    ``leave-one-corpus-out`` it is the number of corpora in the manifest, 0 without one.
     """
     chosen = get_protocol(protocol)
+    if chosen.kind == "corpora":
+        return 0 if manifest is None else len(manifest.corpora)
     if chosen.kind != "kfold":
         return chosen.num_folds
     speakers = chosen.num_folds if manifest is None else max(2, len(manifest.speakers))
@@ -131,25 +134,29 @@ def make_split(
 
     The validation side is about ``validation_fraction`` of the training side's clips, from speakers who are
     held out of it, of each sex in turn. Clips of identical audio are kept on one side: a training clip that
-    sounds like a test clip is dropped. ``seed-random`` has its own fractions and knows no speakers.
+    sounds like a test clip is dropped, and so is one of a tested speaker in another corpus. ``seed-random`` has
+    its own fractions and knows no speakers.
 
     Raises:
         SplitError: if the protocol is not known or the manifest cannot be split that way.
     """
     chosen = get_protocol(protocol)
+    if not len(manifest):
+        raise SplitError("the manifest is empty: prepare it again")
     folds = num_folds(protocol, manifest, folds)
     if not 1 <= fold <= folds:
         raise SplitError(f"{protocol} has the folds 1 to {folds}, not {fold}: choose one of these")
     if not 0.0 <= validation_fraction < 1.0:
         raise SplitError(f"a validation fraction of {validation_fraction:g} is not in [0, 1): choose one, as 0.2")
-    if not len(manifest):
-        raise SplitError("the manifest is empty: prepare it again")
     if chosen.kind == "random":
         train, validation, test = _random_sides(manifest, chosen.fractions, seed)
     else:
         tested = _test_clips(manifest, chosen, fold, seed, folds)
         heard = {utterance.sha256 for utterance in tested}
-        rest = [utterance for utterance in manifest if utterance.sha256 not in heard]
+        voices = {utterance.speaker for utterance in tested} - {""}
+        rest = [clip for clip in manifest if clip.sha256 not in heard and clip.speaker not in voices]
+        if not rest:
+            raise SplitError(f"fold {fold} of {protocol} tests every voice, so nobody is left to train on: add corpora")
         train, validation = hold_out(speaker_units(rest), validation_fraction, seed, fold)
         test = clip_units(tested)
     return Split(protocol, fold, _paths(train), _paths(validation), _paths(test), seed)
@@ -176,6 +183,13 @@ def _test_clips(manifest: Manifest, protocol: Protocol, fold: int, seed: int, fo
                 f"(first: {missing[0]}): prepare the whole corpus, or use speaker-kfold"
             )
         return [utterance for utterance in manifest if utterance.speaker in protocol.folds[fold - 1]]
+    if protocol.kind == "corpora":
+        if len(manifest.corpora) < 2:
+            raise SplitError(
+                f"{protocol.name} needs several corpora, and all clips are of {manifest.corpora[0]}: prepare more, "
+                "as in 'vocaffect data prepare ravdess+tess'"
+            )
+        return [utterance for utterance in manifest if utterance.corpus == manifest.corpora[fold - 1]]
     if unknown := sum(not utterance.speaker for utterance in manifest):
         raise SplitError(
             f"{unknown} clips name no speaker, so no split can keep voices apart: name the speakers (label/"
