@@ -39,7 +39,7 @@ def verify(recognizer: Recognizer, clips: list[Samples], reference: Reference | 
         clips: signals ``(num_samples,)`` at 16 kHz, each at least a second long.
         reference: the model before it was exported, if it is at hand.
     """
-    signals = [golden_signal(3.0), *clips]
+    signals = [*_signals(), *clips]
     checks = [Check("golden vector", _golden(recognizer))]
     if reference is not None:
         checks.append(Check("torch, before export", max(_torch(recognizer, s, reference) for s in signals)))
@@ -49,6 +49,13 @@ def verify(recognizer: Recognizer, clips: list[Samples], reference: Reference | 
             checks.append(Check(f"offline vs {name}", max(_streamed(recognizer, s, cut) for s in signals)))
     checks.append(Check("batch vs solo", _batched(recognizer, signals)))
     return checks
+
+
+def _signals() -> list[Samples]:
+    """Three signals that are at hand everywhere: as they are, quiet and backwards, and broken off by silence."""
+    signal = golden_signal(3.0)
+    broken = np.concatenate([signal[:20_000], np.zeros(12_000, np.float32), signal[20_000:]])
+    return [signal, np.ascontiguousarray(0.1 * signal[::-1]), broken]
 
 
 def _posteriors(recognizer: Recognizer, logits: NDArray[np.float32]) -> NDArray[np.float32]:
