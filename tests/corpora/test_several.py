@@ -1,0 +1,107 @@
+"""Several corpora in one manifest: what is in it, what was left out, and testing on a corpus never trained on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vocaffect.corpora import CorpusError, prepare, resolve_corpora
+from vocaffect.experiment import read_data
+from vocaffect.manifest import Manifest
+from vocaffect.recipe import make_recipe
+from vocaffect.splits import SplitError, audit, make_split, num_folds
+
+CLIPS = {
+    "ravdess": [f"Actor_{n:02}/03-01-0{emotion}-01-01-01-{n:02}.wav" for n in (1, 2, 3, 4) for emotion in (3, 4)],
+    "ravdess-song": [f"Actor_{n:02}/03-02-0{emotion}-01-01-01-{n:02}.wav" for n in (2, 3) for emotion in (3, 4)],
+    "tess": [f"{talker}_back_{emotion}.flac" for talker in ("OAF", "YAF") for emotion in ("happy", "sad", "ps")],
+    "emodb": ["03a01Fa.ogg", "03a01La.ogg", "08a01La.ogg", "08a01Ta.ogg"],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("speech")
+    seed = 0
+    for corpus, names in CLIPS.items():
+        for name in names:
+            path = root / corpus / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, np.random.default_rng(seed := seed + 1).normal(0, 0.1, 1600), 16_000)
+    return root
+
+
+def test_several_corpora_make_the_union_of_their_manifests(root: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    both = prepare("tess+ravdess", root, partial=True, progress=lambda done, total: heard.append((done, total)))
+    alone = [utterance for name in ("ravdess", "tess") for utterance in prepare(name, root, partial=True)]
+    assert both == Manifest(root.resolve(), tuple(alone))
+    assert both.corpora == ("ravdess", "tess")
+    assert heard == [(number, 14) for number in range(1, 15)]
+    assert prepare("tess+tess+ravdess", root, partial=True).hash == both.hash
+
+
+def test_what_has_no_place_is_counted_for_each_corpus(root: Path) -> None:
+    left_out: dict[str, Mapping[str, int]] = {}
+    manifest = prepare("ravdess+emodb", root, partial=True, dropped=lambda name, words: left_out.update({name: words}))
+    assert left_out == {"emodb": {"boredom": 2}}
+    assert len(manifest) == 8 + 2
+
+
+def test_each_corpus_must_be_whole_and_known(root: Path) -> None:
+    with pytest.raises(CorpusError, match=r"8 clips of ravdess .* has 1440: .*--partial .*data\.partial: true"):
+        prepare("ravdess+tess", root)
+    with pytest.raises(CorpusError, match="corpus 'tes' is not known; did you mean 'tess'"):
+        prepare("ravdess+tes", root)
+    with pytest.raises(CorpusError, match=r"no clips of savee .* register at"):
+        prepare("ravdess+savee", root, partial=True)
+
+
+def test_a_table_may_have_a_plus_in_its_name(tmp_path: Path) -> None:
+    assert [corpus.name for corpus in resolve_corpora("ravdess+tess.csv")] == ["csv"]
+
+
+def test_whoever_sings_is_the_one_who_speaks(root: Path) -> None:
+    manifest = prepare("ravdess+ravdess-song", root, partial=True)
+    assert manifest.speakers == ("ravdess-01", "ravdess-02", "ravdess-03", "ravdess-04")
+    assert manifest.corpora == ("ravdess", "ravdess-song")
+
+
+def test_a_recipe_names_several_corpora(root: Path) -> None:
+    recipe = make_recipe({"data": {"corpus": "ravdess+tess+emodb", "partial": True}})
+    left_out: list[str] = []
+    manifest = read_data(recipe, root, dropped=lambda name, words: left_out.append(name))
+    assert manifest.corpora == ("emodb", "ravdess", "tess")
+    assert left_out == ["emodb"]
+    with pytest.raises(CorpusError, match=r"data\.partial: true"):
+        read_data(make_recipe({"data": {"corpus": "tess"}}), root)
+
+
+def test_leaving_one_corpus_out_tests_each_and_hears_none_of_its_voices_before(root: Path) -> None:
+    manifest = prepare("ravdess+ravdess-song+tess+emodb", root, partial=True)
+    protocol = "leave-one-corpus-out"
+    assert num_folds(protocol, manifest) == 4
+    splits = [make_split(manifest, protocol, fold) for fold in range(1, 5)]
+    assert sorted(path for split in splits for path in split.test) == [utterance.path for utterance in manifest]
+    for split, corpus in zip(splits, manifest.corpora, strict=True):
+        train, validation, test = split.of(manifest)
+        assert test.corpora == (corpus,)
+        assert train.speakers
+        assert validation.speakers
+        assert not set(test.speakers) & {*train.speakers, *validation.speakers}
+        assert not audit(manifest, split, listen=False).leaks
+    emodb, ravdess, song, _ = (split.of(manifest)[0].corpora for split in splits)
+    assert "ravdess-song" not in ravdess
+    assert {"ravdess", "ravdess-song", "tess"} >= {*emodb}
+    assert {*song} <= {"emodb", "ravdess", "tess"}
+
+
+def test_leaving_one_corpus_out_needs_others(root: Path) -> None:
+    with pytest.raises(SplitError, match=r"needs several corpora, and all clips are of tess: .*ravdess\+tess"):
+        make_split(prepare("tess", root, partial=True), "leave-one-corpus-out")
+    with pytest.raises(SplitError, match="fold 1 of leave-one-corpus-out tests every voice"):
+        make_split(prepare("ravdess+ravdess-song", root, partial=True), "leave-one-corpus-out")
+    with pytest.raises(SplitError, match="has the folds 1 to 2, not 3"):
+        make_split(prepare("ravdess+tess", root, partial=True), "leave-one-corpus-out", 3)
