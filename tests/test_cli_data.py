@@ -10,9 +10,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from vocaffect.cli import data
+from vocaffect.corpora import corpus_names
 from vocaffect.errors import VocaffectError
 from vocaffect.manifest import Manifest
-from vocaffect.splits import Split
+from vocaffect.splits import Split, protocols
 
 
 def run(*arguments: object) -> Result:
@@ -154,9 +155,28 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(at_home: Path) -> None
     assert "folder has no download" in refused("download", "folder", "--dry-run")
 
 
+def test_several_corpora_are_shown_apart_and_what_is_left_out_is_counted(tmp_path: Path, at_home: Path) -> None:
+    for number, name in enumerate(("emodb/03a01La.wav", "emodb/03a01Fa.wav", "tess/OAF_back_sad.wav")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, np.random.default_rng(number).normal(0, 0.1, 8000), 16_000)
+    assert "data.partial: true" in refused("prepare", "emodb+tess", "-d", tmp_path)
+    said = done("prepare", "emodb+tess", "-d", tmp_path, "--partial")
+    assert "emodb: 1 clips left out, whose emotion has no place among the eight (boredom 1)" in said
+    assert "emodb+tess-manifest.csv: 2 clips" in said
+    assert [row.split()[0] for row in said.splitlines() if row.startswith(("  emodb ", "  tess "))] == ["emodb", "tess"]
+    assert "leave-one-corpus-out needs" in refused(
+        "split", done_manifest(tmp_path, "tess"), "-p", "leave-one-corpus-out"
+    )
+
+
+def done_manifest(root: Path, corpus: str) -> str:
+    done("prepare", corpus, "-d", root, "--partial")
+    return f"{corpus}-manifest.csv"
+
+
 def test_the_list_names_every_corpus_and_protocol() -> None:
     said = done("list")
-    for name in ("ravdess", "folder", "csv", "ravdess-emobox6", "seed-random", "speaker-kfold"):
+    for name in (*corpus_names(), *protocols()):
         assert name in said
 
 

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
@@ -155,7 +155,7 @@ def savee_names() -> Iterator[str]:
     [("ravdess-song", song_names, 23, 6), ("tess", tess_names, 2, 7), ("savee", savee_names, 4, 7)],
 )
 def test_a_whole_corpus_by_its_names(
-    tmp_path: Path, corpus: str, names: "type[Iterator[str]]", speakers: int, emotions: int
+    tmp_path: Path, corpus: str, names: Callable[[], Iterator[str]], speakers: int, emotions: int
 ) -> None:
     touch(tmp_path / corpus, names())
     entries = get_corpus(corpus).collect(tmp_path)
