@@ -81,6 +81,7 @@ def document(evaluation: Evaluation) -> Iterable[Block]:
     yield from _groups(evaluation, "fold", "sex", "intensity", "corpus")
     yield from _calibration(evaluation)
     yield from _live(evaluation)
+    yield from _robustness(evaluation)
     yield from _groups(evaluation, "speaker")
     yield Heading("How it was measured")
     yield Sentence(
@@ -155,6 +156,17 @@ def _live(evaluation: Evaluation) -> Iterable[Block]:
         yield Table(
             ("seconds of speech", "UAR", "95% interval"),
             tuple((f"{row['seconds']:g}", percent(row["value"]), _interval(row)) for row in rows),
+        )
+
+
+def _robustness(evaluation: Evaluation) -> Iterable[Block]:
+    rows = evaluation.get("robustness") or []
+    if rows:
+        yield Heading("Robustness")
+        yield Sentence("The same clips, spoiled; pink noise is measured against a clip's mean power, pauses included.")
+        yield Table(
+            ("condition", "UAR", "points lost"),
+            tuple((row["condition"], percent(row["uar"]), f"{100 * row['drop']:.1f}") for row in rows),
         )
 
 

@@ -1,7 +1,8 @@
 """What a run is worth: its exported recogniser on test speakers, through the same `Recognizer` that users call."""
 
 import json
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from vocaffect.evaluation import Predictions, evaluate
 from vocaffect.experiment import Run, bundle_of, fold_folders, open_run
 from vocaffect.files import write_text
 from vocaffect.manifest import Utterance
+from vocaffect.metrics import confusion, uar
 from vocaffect.recognizer import Recognizer, Trace
 from vocaffect.report import write_report
+from vocaffect.robustness import CONDITIONS, Condition
 from vocaffect.splits import audit
 
 SECONDS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -31,6 +34,7 @@ class Heard:
     temperature: float
     log_posterior: NDArray[np.float64]
     at_seconds: dict[float, NDArray[np.float64]]
+    spoiled: dict[str, NDArray[np.float64]]
     track: NDArray[np.int64]
 
 
@@ -38,8 +42,12 @@ def measure_run(
     folder: Path,
     data_root: Path | None = None,
     on_clip: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    robustness: bool = True,
 ) -> dict[str, Any]:
     """Test every fold in a folder, write metrics, pictures and a report to its ``test`` folder, and return them.
+
+    ``robustness`` also hears each clip under the conditions of `vocaffect.robustness`.
 
     Raises:
         VocaffectError: if there is no trained run, or no test side.
@@ -49,22 +57,23 @@ def measure_run(
     for run in runs:
         recognizer = Recognizer.load(bundle_of(run))
         for utterance in run.split.of(run.manifest)[2]:
-            heard.append(hear(recognizer, run, utterance))
+            heard.append(hear(recognizer, run, utterance, CONDITIONS if robustness else {}))
             on_clip(len(heard), total)
     predictions = gather(heard, runs)
     temperatures = np.array([[clip.temperature] for clip in heard])
-    evaluation = evaluate(predictions, temperatures[:, 0])
+    evaluation = evaluate(predictions, temperatures[:, 0]) | {"robustness": _robustness(heard, predictions)}
     write_text(folder / "test" / "metrics.json", json.dumps(evaluation, indent=1) + "\n")
     _write_predictions(folder / "test" / "predictions.jsonl", heard, runs[0].labels)
     write_report(folder / "test", evaluation)
     return evaluation
 
 
-def hear(recognizer: Recognizer, run: Run, utterance: Utterance) -> Heard:
-    """Run the recogniser on one clip: as one utterance, and live."""
+def hear(recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Mapping[str, Condition]) -> Heard:
+    """Run the recogniser on one clip: as one utterance, live, and as one utterance under each condition."""
     samples = read_clip(run.manifest.audio_path(utterance)).samples
     trace, temperature = recognizer.posterior(samples), recognizer.card.temperature
     stream = recognizer.open_stream()
+    seed = zlib.crc32(utterance.path.encode())
     shown = [update.label for update in [*stream.push(samples), *stream.finish()]]
     return Heard(
         utterance,
@@ -72,6 +81,10 @@ def hear(recognizer: Recognizer, run: Run, utterance: Utterance) -> Heard:
         temperature,
         _log(trace.posterior),
         {seconds: _log(trace.posteriors[_frame_at(trace, recognizer, seconds)]) for seconds in SECONDS},
+        {
+            name: _log(recognizer.posterior(spoil(samples, np.random.default_rng(seed))).posterior)
+            for name, spoil in conditions.items()
+        },
         np.array([run.labels.index(label) if label in run.labels else -1 for label in shown], np.int64),
     )
 
@@ -97,6 +110,22 @@ def gather(heard: Sequence[Heard], runs: Sequence[Run]) -> Predictions:
         protocol=runs[0].split.name,
         speaker_disjoint=not leaks,
     )
+
+
+def _robustness(heard: Sequence[Heard], predictions: Predictions) -> list[dict[str, Any]]:
+    """UAR under each condition, the mean over folds, and how far it falls."""
+    folds, targets, num_labels = np.array([clip.fold for clip in heard]), predictions.targets, len(predictions.labels)
+
+    def mean_uar(said: Sequence[int]) -> float:
+        found = [confusion(targets[folds == f], np.asarray(said)[folds == f], num_labels) for f in np.unique(folds)]
+        return float(np.mean([uar(counts) for counts in found]))
+
+    clean = mean_uar([int(clip.log_posterior.argmax()) for clip in heard])
+    rows = []
+    for name in heard[0].spoiled:
+        value = mean_uar([int(clip.spoiled[name].argmax()) for clip in heard])
+        rows.append({"condition": name, "uar": value, "drop": clean - value})
+    return rows
 
 
 def _log(posterior: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -64,6 +64,9 @@ def test_a_graph_that_answers_otherwise_is_found(run: Run) -> None:
 
 def test_measuring_a_run(run: Run) -> None:
     evaluation = measure_run(run.folder)
+    conditions = {row["condition"]: row["uar"] for row in evaluation["robustness"]}
+    assert len(conditions) == 7
+    assert conditions["gain -12 dB"] == pytest.approx(evaluation["uar"]["value"], abs=0.35)
     assert evaluation["num_utterances"] == len(run.split.test)
     assert evaluation["speaker_disjoint"] is True
     written = {path.name for path in (run.folder / "test").iterdir()}

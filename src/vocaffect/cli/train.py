@@ -118,7 +118,11 @@ def _line(progress: "Progress") -> str:
     )
 
 
-def measure(run: RunFolder, data_root: DataRoot = None) -> None:
+def measure(
+    run: RunFolder,
+    data_root: DataRoot = None,
+    robustness: Annotated[bool, typer.Option(help="Also hear each clip in noise, on the telephone and so on.")] = True,
+) -> None:
     """Test a run's exported recogniser on speakers it has never heard; a run of all folds is pooled.
 
     Writes RUN/test: metrics.json, confusion_matrix.png, reliability.png, uar_by_seconds.png, report.md and report.html.
@@ -131,7 +135,8 @@ def measure(run: RunFolder, data_root: DataRoot = None) -> None:
     console = _console()
     with _bar(console) as bar:
         task = bar.add_task("clips")
-        evaluation = measure_run(run, data_root, lambda done, total: bar.update(task, completed=done, total=total))
+        on_clip = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
+        evaluation = measure_run(run, data_root, on_clip, robustness=robustness)
     console.print(_summary(evaluation))
     console.print(f"everything else in {run / 'test'}")
 
@@ -212,6 +217,8 @@ def _summary(evaluation: dict[str, Any]) -> "Table":
     table.add_row("ECE calibrated", f"{calibration['ece']:.1%}", f"{calibration['ece_uncalibrated']:.1%} before")
     for row in evaluation["by_seconds"]:
         table.add_row(f"UAR after {row['seconds']:g} s", f"{row['value']:.1%}", "")
+    for row in evaluation["robustness"]:
+        table.add_row(f"UAR, {row['condition']}", f"{row['uar']:.1%}", f"{100 * row['drop']:.1f} points lost")
     return table
 
 
