@@ -1,5 +1,6 @@
 """Features on the one signal path: torch modules that take samples and an explicit state."""
 
+from vocaffect.features.chroma import Chroma
 from vocaffect.features.deltas import Deltas
 from vocaffect.features.framing import Framing
 from vocaffect.features.frontend import FrontEnd, FrontEndOutput, FrontEndState
@@ -7,11 +8,17 @@ from vocaffect.features.level import Level
 from vocaffect.features.mel import Mel
 from vocaffect.features.mfcc import Mfcc
 from vocaffect.features.registry import Feature, Frames, build_feature, feature_names, register_feature
+from vocaffect.features.rms import Rms
+from vocaffect.features.spectral import Centroid, Flatness, Rolloff
 from vocaffect.features.spectrum import PowerSpectrum
+from vocaffect.features.zero_crossings import ZeroCrossings
 
 __all__ = [
+    "Centroid",
+    "Chroma",
     "Deltas",
     "Feature",
+    "Flatness",
     "Frames",
     "Framing",
     "FrontEnd",
@@ -21,6 +28,9 @@ __all__ = [
     "Mel",
     "Mfcc",
     "PowerSpectrum",
+    "Rms",
+    "Rolloff",
+    "ZeroCrossings",
     "build_feature",
     "feature_names",
     "register_feature",

@@ -20,7 +20,7 @@ _BREAK_HZ, _HZ_PER_MEL, _MELS_PER_E_FOLD = 1000.0, 200.0 / 3.0, 27.0 / math.log(
 def hz_to_mel(hz: float) -> float:
     """Slaney's mel scale: linear to 1 kHz, logarithmic above.
 
-    >>> hz_to_mel(1000.0), round(hz_to_mel(6400.0), 6)
+    >>> round(hz_to_mel(1000.0), 6), round(hz_to_mel(6400.0), 6)
     (15.0, 42.0)
     """
     if hz < _BREAK_HZ:

@@ -40,6 +40,8 @@ def register_feature(name: str) -> Callable[[F], F]:
     >>> @register_feature("doctest_energy")
     ... class Energy(Feature):
     ...     num_features = 1
+    ...     def __init__(self, sample_rate, win):
+    ...         super().__init__()
     ...     def forward(self, frames):
     ...         return frames.power.sum(-1, keepdim=True)
     >>> build_feature("doctest_energy", sample_rate=16_000, win=400).num_features
