@@ -1,15 +1,25 @@
 """Models on the one signal path: one file per architecture, found by name."""
 
+from vocaffect.models.crnn import Crnn
+from vocaffect.models.fc import Fc
+from vocaffect.models.gru import Gru
 from vocaffect.models.lstm import Lstm
 from vocaffect.models.network import Network, NetworkOutput, NetworkState
 from vocaffect.models.registry import Model, build_model, model_names, num_parameters, register_model
+from vocaffect.models.resnet import Resnet
+from vocaffect.models.tcn import Tcn
 
 __all__ = [
+    "Crnn",
+    "Fc",
+    "Gru",
     "Lstm",
     "Model",
     "Network",
     "NetworkOutput",
     "NetworkState",
+    "Resnet",
+    "Tcn",
     "build_model",
     "model_names",
     "num_parameters",

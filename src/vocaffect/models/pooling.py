@@ -8,6 +8,9 @@ from torch import Tensor, nn
 SCORE_BOUND = 5.0
 """Attention scores lie within this bound, so that a running sum of their exponentials needs no running maximum."""
 
+DEVIATION_FLOOR = 0.1
+"""Of a standardised feature, whose deviation over the corpus is 1."""
+
 
 class PoolState(NamedTuple):
     """The weighted sum of hidden vectors so far, ``(batch, size)``, and of their weights, ``(batch, 1)``."""
@@ -46,3 +49,42 @@ class RunningPool(nn.Module):
         total = state.total[:, None] + (weight * hidden).cumsum(dim=1)
         summed = state.weight[:, None] + weight.cumsum(dim=1)
         return total / summed.clamp(min=1e-6), PoolState(total[:, -1], summed[:, -1])
+
+
+class StatisticsState(NamedTuple):
+    """The sums of the vectors so far and of their squares, ``(batch, size)`` each, and their number, ``(batch, 1)``."""
+
+    total: Tensor
+    squares: Tensor
+    frames: Tensor
+
+
+class StatisticsPool(nn.Module):
+    """The mean and the standard deviation of the active frames so far, side by side.
+
+    The deviation never falls below ``DEVIATION_FLOOR``: there the root is so steep that rounding would show.
+
+    Args:
+        size: length of a frame's vector.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.in_size, self.size = size, 2 * size
+
+    def initial_state(self, batch: int) -> StatisticsState:
+        """Nothing heard."""
+        return StatisticsState(
+            torch.zeros(batch, self.in_size), torch.zeros(batch, self.in_size), torch.zeros(batch, 1)
+        )
+
+    def forward(self, frames: Tensor, active: Tensor, state: StatisticsState) -> tuple[Tensor, StatisticsState]:
+        """Vectors ``(batch, num_frames, in_size)`` to running statistics ``(batch, num_frames, size)``."""
+        kept = frames * active
+        total = state.total[:, None] + kept.cumsum(dim=1)
+        squares = state.squares[:, None] + kept.square().cumsum(dim=1)
+        count = state.frames[:, None] + active.cumsum(dim=1)
+        mean, mean_square = total / count.clamp(min=1), squares / count.clamp(min=1)
+        deviation = (mean_square - mean.square()).clamp(min=DEVIATION_FLOOR**2).sqrt()
+        following = StatisticsState(total[:, -1], squares[:, -1], count[:, -1])
+        return torch.cat([mean, deviation], dim=-1), following

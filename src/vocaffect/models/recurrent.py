@@ -1,11 +1,19 @@
 """Recurrent layers with an explicit state, written so that they also leave for ONNX unharmed.
 
-torch's exporter freezes the time axis of `torch.nn.LSTM` from its second export in a process on; while exporting,
-the ONNX operator is therefore named outright, with torch's weights in ONNX's order of gates.
+torch's exporter freezes the time axis of `torch.nn.LSTM` and `torch.nn.GRU` from its second export in a process on;
+while exporting, the ONNX operator is therefore named outright, with torch's weights in ONNX's order of gates.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+"""Where ONNX's gates lie in torch's: input, output, forget, cell of i f g o; update, reset, hidden of r z n."""
+
+_ATTRIBUTES: dict[str, dict[str, Any]] = {"LSTM": {}, "GRU": {"linear_before_reset": 1}}
+"""torch's GRU resets after the recurrent product; ONNX's default, as in the paper, is to reset before it."""
 
 
 def lstm(layer: nn.LSTM, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -21,57 +29,72 @@ def lstm(layer: nn.LSTM, features: Tensor, hidden: Tensor, cell: Tensor) -> tupl
         ``(output (batch, num_frames, num_directions * hidden_size), hidden, cell)``.
     """
     if torch.compiler.is_exporting():
-        return _lstm_as_onnx(layer, features, hidden, cell)
+        output, (hidden, cell) = _as_onnx("LSTM", layer, features, hidden, cell)
+        return output, hidden, cell
     initial = (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous())
     output, (hidden, cell) = layer(features, initial)
     return output, hidden.transpose(0, 1), cell.transpose(0, 1)
 
 
-def _lstm_as_onnx(layer: nn.LSTM, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def gru(layer: nn.GRU, features: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a GRU whose state has the batch first.
+
+    Args:
+        layer: a batch-first GRU.
+        features: ``(batch, num_frames, num_features)``.
+        hidden: ``(batch, num_layers * num_directions, hidden_size)``.
+
+    Returns:
+        ``(output (batch, num_frames, num_directions * hidden_size), hidden)``.
+    """
+    if torch.compiler.is_exporting():
+        output, (hidden,) = _as_onnx("GRU", layer, features, hidden)
+        return output, hidden
+    output, hidden = layer(features, hidden.transpose(0, 1).contiguous())
+    return output, hidden.transpose(0, 1)
+
+
+def _as_onnx(operator: str, layer: nn.RNNBase, features: Tensor, *initial: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The output, and each state tensor after the last frame, batch first."""
     directions = 2 if layer.bidirectional else 1
-    output, hiddens, cells = features.transpose(0, 1), [], []
+    output, layers = features.transpose(0, 1), []
     for index in range(layer.num_layers):
         own = slice(index * directions, (index + 1) * directions)
-        output, last_hidden, last_cell = _onnx_layer(layer, index, output, hidden[:, own], cell[:, own])
-        hiddens.append(last_hidden)
-        cells.append(last_cell)
-    return (
-        output.transpose(0, 1),
-        torch.cat(hiddens).transpose(0, 1),
-        torch.cat(cells).transpose(0, 1),
-    )
+        output, *last = _onnx_layer(operator, layer, index, output, [state[:, own] for state in initial])
+        layers.append(last)
+    return output.transpose(0, 1), [torch.cat(parts).transpose(0, 1) for parts in zip(*layers, strict=True)]
 
 
 def _onnx_layer(
-    layer: nn.LSTM, index: int, features: Tensor, hidden: Tensor, cell: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer as the operator ``LSTM``; time first, as ONNX has it."""
+    operator: str, layer: nn.RNNBase, index: int, features: Tensor, initial: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """One layer as an operator; time first, as ONNX has it."""
     suffixes = ["", "_reverse"] if layer.bidirectional else [""]
     num_frames, batch, _ = features.shape
     size, directions = layer.hidden_size, len(suffixes)
-    output, last_hidden, last_cell = torch.onnx.ops.symbolic_multi_out(
-        "LSTM",
+    direction = "bidirectional" if directions == 2 else "forward"
+    output, *last = torch.onnx.ops.symbolic_multi_out(
+        operator,
         [
             features,
-            *_onnx_weights(layer, index, suffixes),
+            *_onnx_weights(operator, layer, index, suffixes),
             None,
-            hidden.transpose(0, 1),
-            cell.transpose(0, 1),
+            *(state.transpose(0, 1) for state in initial),
         ],
-        attrs={"hidden_size": size, "direction": "bidirectional" if directions == 2 else "forward"},
-        dtypes=[features.dtype] * 3,
-        shapes=[(num_frames, directions, batch, size), *[(directions, batch, size)] * 2],
+        attrs={"hidden_size": size, "direction": direction, **_ATTRIBUTES[operator]},
+        dtypes=[features.dtype] * (1 + len(initial)),
+        shapes=[(num_frames, directions, batch, size), *[(directions, batch, size)] * len(initial)],
         version=14,
     )
-    return output.transpose(1, 2).reshape(num_frames, batch, directions * size), last_hidden, last_cell
+    return output.transpose(1, 2).reshape(num_frames, batch, directions * size), *last
 
 
-def _onnx_weights(layer: nn.LSTM, index: int, suffixes: list[str]) -> list[Tensor]:
-    """Input weights, recurrent weights and both biases, ``(directions, 4 * hidden_size, ...)``."""
+def _onnx_weights(operator: str, layer: nn.RNNBase, index: int, suffixes: list[str]) -> list[Tensor]:
+    """Input weights, recurrent weights and both biases, ``(directions, num_gates * hidden_size, ...)``."""
 
     def stacked(*names: str) -> Tensor:
         rows = [
-            torch.cat([_onnx_gates(getattr(layer, f"{name}_l{index}{suffix}")) for name in names])
+            torch.cat([_onnx_gates(operator, getattr(layer, f"{name}_l{index}{suffix}")) for name in names])
             for suffix in suffixes
         ]
         return torch.stack(rows)
@@ -79,7 +102,8 @@ def _onnx_weights(layer: nn.LSTM, index: int, suffixes: list[str]) -> list[Tenso
     return [stacked("weight_ih"), stacked("weight_hh"), stacked("bias_ih", "bias_hh")]
 
 
-def _onnx_gates(weights: Tensor) -> Tensor:
-    """Rows in torch's order (input, forget, cell, output) to ONNX's (input, output, forget, cell)."""
-    size = weights.shape[0] // 4
-    return torch.cat([weights[:size], weights[3 * size :], weights[size : 2 * size], weights[2 * size : 3 * size]])
+def _onnx_gates(operator: str, weights: Tensor) -> Tensor:
+    """Rows in torch's order of gates to ONNX's; by slices, which the exporter folds into the weights."""
+    order = _GATES[operator]
+    size = weights.shape[0] // len(order)
+    return torch.cat([weights[place * size : (place + 1) * size] for place in order])

@@ -1,0 +1,79 @@
+"""What leaves torch is what was trained: every model and feature, at several lengths and batches, export after export."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from vocaffect.export import state_names, to_onnx
+from vocaffect.features import FrontEnd, feature_names
+from vocaffect.models import Network, build_model, model_names
+
+SMALL: dict[str, dict[str, Any]] = {
+    "crnn": {"channels": (4, 6), "hidden_size": 8},
+    "fc": {"hidden_size": 16},
+    "gru": {"hidden_size": 12},
+    "lstm": {"hidden_size": 12},
+    "resnet": {"channels": (4, 6), "num_blocks": 1},
+    "tcn": {"channels": 12, "num_blocks": 2},
+}
+"""A model that is not named here is exported with its defaults."""
+
+WINDOW_HOPS = 40
+TOLERANCE = 1e-4
+
+
+def frontend_of(model: str) -> FrontEnd:
+    """Every feature at once for one of the models; each export costs seconds."""
+    if model == "fc":
+        return FrontEnd({name: {} for name in feature_names() if "test" not in name}, deltas=1)
+    return FrontEnd({"mel": {"num_mels": 20}})
+
+
+def trained(name: str, frontend: FrontEnd) -> Network:
+    """A network that has heard noise, so that its features lie where a trained one's lie."""
+    torch.manual_seed(sum(map(ord, name)))
+    frontend.fit([torch.from_numpy(noise(1, 100)[0])])
+    model = build_model(name, num_features=frontend.num_features, num_labels=5, **SMALL.get(name, {}))
+    return Network(frontend, model).eval()
+
+
+def noise(batch: int, hops: int) -> NDArray[np.float32]:
+    """Loud, soft and silent stretches, different ones in each row."""
+    rng = np.random.default_rng([batch, hops])
+    scale = rng.choice([0.0, 1e-5, 0.01, 0.3], (batch, hops)).repeat(160, axis=1)
+    return np.asarray(scale * rng.standard_normal((batch, hops * 160)), np.float32)
+
+
+def difference(network: Network) -> float:
+    """The largest between torch and graph: features, logits and states, of two chunks one after the other."""
+    whole = network.model.streaming == "window"
+    session = onnxruntime.InferenceSession(to_onnx(network, WINDOW_HOPS * 160 if whole else None))
+    lengths = [(WINDOW_HOPS,)] if whole else [(1, 23), (17, 4)]
+    return max(streamed(network, session, batch, hops) for batch, hops in product((1, 3), lengths))
+
+
+def streamed(network: Network, session: onnxruntime.InferenceSession, batch: int, lengths: tuple[int, ...]) -> float:
+    names = [node.name for node in session.get_inputs() if node.name != "samples"]
+    assert names == [f"state.{name}" for name in state_names(network)]
+    fresh = {node.name: [batch, *node.shape[1:]] for node in session.get_inputs()}
+    memory, state, worst = {name: np.zeros(fresh[name], np.float32) for name in names}, None, 0.0
+    for hops in lengths:
+        samples = noise(batch, hops)
+        with torch.inference_mode():
+            (logits, features, _), state = network(torch.from_numpy(samples), state)
+        ours, theirs, _, *following = session.run(None, {"samples": samples, **memory})
+        memory = dict(zip(names, following, strict=True))
+        expected = logits.numpy() if names else logits[:, -1].numpy()
+        assert ours.shape == expected.shape
+        worst = max(worst, np.abs(ours - expected).max(), np.abs(theirs - features.numpy()).max())
+    return float(worst)
+
+
+def test_every_model_export_after_export() -> None:
+    """In one process: the exporter has frozen the time axis of recurrent layers from the second export on."""
+    differences = {name: difference(trained(name, frontend_of(name))) for name in model_names()}
+    assert max(differences.values()) <= TOLERANCE, differences
