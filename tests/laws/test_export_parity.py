@@ -1,4 +1,4 @@
-"""What leaves torch is what was trained: every model and feature, at several lengths and batches, export after export."""
+"""What leaves torch is what was trained: every model and feature, several lengths and batches, export upon export."""
 
 from itertools import product
 from typing import Any
