@@ -104,14 +104,16 @@ def start_run(
 
 
 def open_run(folder: Path, data_root: Path | None = None) -> Run:
-    """Open a run of one fold; ``data_root`` says where the clips lie now, if they were moved.
+    """Open a run of one fold; ``data_root`` says where the clips lie now, if they are no longer where they were.
 
     Raises:
         VocaffectError: if the folder holds no run.
     """
     if not (folder / "recipe.yaml").is_file():
         raise VocaffectError(f"{folder} holds no run: name the folder that 'vocaffect train' made")
-    manifest = Manifest.read(folder / "manifest.csv", data_root)
+    manifest = Manifest.read(folder / "manifest.csv")
+    if data_root is not None and not all(manifest.audio_path(utterance).is_file() for utterance in manifest):
+        manifest = Manifest(data_root, manifest.utterances)
     return Run(folder, read_recipe(folder / "recipe.yaml"), manifest, Split.read(folder / "split.json"))
 
 
