@@ -6,6 +6,7 @@ import torch
 
 from vocaffect.errors import VocaffectError
 from vocaffect.features import Feature, Frames, FrontEnd, build_feature, register_feature
+from vocaffect.models import Model, register_model
 
 
 def noise(num_samples: int, scale: float, seed: int = 0) -> torch.Tensor:
@@ -63,6 +64,20 @@ def test_unknown_names_offer_the_nearest() -> None:
         FrontEnd({"mfcc": {"num_coefficients": 50}})
     with pytest.raises(VocaffectError, match="too many for a window"):
         FrontEnd({"mel": {"num_mels": 300}})
+
+
+def test_a_taken_name_is_refused() -> None:
+    with pytest.raises(VocaffectError, match="a feature 'mfcc' already"):
+
+        @register_feature("mfcc")
+        class Other(Feature):
+            pass
+
+    with pytest.raises(VocaffectError, match="a model 'lstm' already"):
+
+        @register_model("lstm")
+        class Another(Model):
+            pass
 
 
 def test_a_registered_feature_takes_part() -> None:

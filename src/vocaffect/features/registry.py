@@ -49,6 +49,8 @@ def register_feature(name: str) -> Callable[[F], F]:
     """
 
     def register(thing: F) -> F:
+        if name in _REGISTRY and _REGISTRY[name].__qualname__ != thing.__qualname__:
+            raise VocaffectError(f"there is a feature '{name}' already: register yours under another name")
         _REGISTRY[name] = thing
         return thing
 

@@ -34,6 +34,8 @@ def register_model(name: str) -> Callable[[M], M]:
     """Make a model known to recipes under a name, and to the tests of the laws that every model keeps."""
 
     def register(thing: M) -> M:
+        if name in _REGISTRY and _REGISTRY[name].__qualname__ != thing.__qualname__:
+            raise VocaffectError(f"there is a model '{name}' already: register yours under another name")
         _REGISTRY[name] = thing
         return thing
 
