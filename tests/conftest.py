@@ -1,5 +1,6 @@
 """Toy recognisers that keep the bundle's promises and whose answers a few lines of numpy can check."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,3 +201,10 @@ def toy(request: pytest.FixtureRequest) -> Toy:
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle file with a frame model in it."""
     return make_toy().write(tmp_path_factory.mktemp("toy") / "toy.onnx")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Shells start background jobs with Ctrl-C ignored, and processes inherit that: here it must work."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

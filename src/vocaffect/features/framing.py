@@ -41,21 +41,45 @@ class Framing(nn.Module):
         Returns:
             ``(frames (batch, num_frames, win), remainder)``.
         """
+        buffer = self.joined(samples, remainder)
+        frames = self.frames(buffer)
+        return frames, self.rest(buffer)
+
+    def joined(self, samples: Tensor, remainder: Tensor | None = None) -> Tensor:
+        """The remainder and the samples behind it, ``(batch, at least win - hop + num_samples)``."""
         if remainder is None:
             remainder = self.initial_state(samples.shape[0]).to(samples)
-        buffer = torch.cat([remainder, samples], dim=1)
-        if torch.compiler.is_exporting():
-            return self._frames_of_whole_hops(buffer, samples), buffer[:, -(self.win - self.hop) :]
-        num_frames = (buffer.shape[1] - (self.win - self.hop)) // self.hop
-        if num_frames == 0:
-            return buffer.new_zeros(buffer.shape[0], 0, self.win), buffer
-        return buffer.unfold(1, self.win, self.hop)[:, :num_frames], buffer[:, num_frames * self.hop :]
+        return torch.cat([remainder, samples], dim=1)
 
-    def _frames_of_whole_hops(self, buffer: Tensor, samples: Tensor) -> Tensor:
+    def num_frames(self, buffer: Tensor) -> int:
+        """How many frames end within a buffer."""
+        return (buffer.shape[1] - (self.win - self.hop)) // self.hop
+
+    def frames(self, buffer: Tensor) -> Tensor:
+        """All whole frames of a buffer, ``(batch, num_frames, win)``."""
+        if torch.compiler.is_exporting():
+            return self._frames_of_whole_hops(buffer)
+        if self.num_frames(buffer) == 0:
+            return buffer.new_zeros(buffer.shape[0], 0, self.win)
+        return buffer.unfold(1, self.win, self.hop)
+
+    def rest(self, buffer: Tensor) -> Tensor:
+        """What later frames still need of a buffer; ``win - hop`` samples after whole hops, which a graph is given."""
+        if torch.compiler.is_exporting():
+            return buffer[:, -(self.win - self.hop) :]
+        return buffer[:, self.num_frames(buffer) * self.hop :]
+
+    def mean_square(self, buffer: Tensor) -> Tensor:
+        """The power of each frame of a buffer, ``(batch, num_frames)``."""
+        if torch.compiler.is_exporting():
+            return nn.functional.avg_pool1d(buffer.square()[:, None], self.win, self.hop)[:, 0]
+        return self.frames(buffer).square().mean(dim=-1)
+
+    def _frames_of_whole_hops(self, buffer: Tensor) -> Tensor:
         """The same frames by slicing alone, which an exported graph does without a gather.
 
         A graph is only ever given whole hops, so the frames begin at every second block of half a hop.
         """
         blocks = buffer.reshape(buffer.shape[0], -1, self.block)
-        last = 2 * (samples.shape[1] // self.hop) - 1
+        last = 2 * self.num_frames(buffer) - 1
         return torch.cat([blocks[:, i : i + last : 2] for i in range(self.blocks_per_frame)], dim=-1)

@@ -1,9 +1,13 @@
 """What is silent, and how loud the voice has been so far: both from the past alone."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+DB_PER_NEPER = 10 / math.log(10)
+"""Decibels of power for each unit of the natural logarithm."""
 
 FLOOR = 1e-12
 """Mean square below which a frame counts as -120 dBFS."""
@@ -53,19 +57,18 @@ class Level(nn.Module):
         """No frames heard."""
         return LevelState(torch.zeros(batch, 1), torch.zeros(batch, 1))
 
-    def forward(self, frames: Tensor, state: LevelState | None = None) -> tuple[Loudness, LevelState]:
-        """Frames ``(batch, num_frames, win)`` to their `Loudness` and the next state."""
+    def forward(self, mean_square: Tensor, state: LevelState | None = None) -> tuple[Loudness, LevelState]:
+        """The power of frames, ``(batch, num_frames)``, to their `Loudness` and the next state."""
         if state is None:
-            state = LevelState(*(tensor.to(frames) for tensor in self.initial_state(frames.shape[0])))
-        level_db = 10 * torch.log10(frames.square().mean(dim=-1).clamp(min=FLOOR))
-        active = (level_db > self.silence_db).to(frames.dtype)
+            state = LevelState(*(tensor.to(mean_square) for tensor in self.initial_state(mean_square.shape[0])))
+        level_db = DB_PER_NEPER * torch.log(mean_square.clamp(min=FLOOR))
+        active = (level_db > self.silence_db).to(mean_square.dtype)
         count = state.frames + active.cumsum(dim=1)
         total = state.total + (active * (level_db - self.reference_db)).cumsum(dim=1)
-        gain = self._power_gain(count, total).unsqueeze(-1)
-        following = torch.cat([torch.stack(state, -1), torch.stack([count, total], -1)], dim=1)[:, -1:]
-        return Loudness(gain, active.unsqueeze(-1)), LevelState(following[..., 0], following[..., 1])
+        loudness = Loudness(self._power_gain(count, total).unsqueeze(-1), active.unsqueeze(-1))
+        return (loudness, LevelState(count[:, -1:], total[:, -1:])) if mean_square.shape[1] else (loudness, state)
 
     def _power_gain(self, count: Tensor, total: Tensor) -> Tensor:
         if self.prior_frames is None:
             return torch.ones_like(count)
-        return torch.pow(10.0, -0.1 * total / (count + self.prior_frames))
+        return torch.exp(total / (count + self.prior_frames) * (-1 / DB_PER_NEPER))

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from vocaffect.features.level import DB_PER_NEPER
 from vocaffect.features.registry import Feature, Frames, register_feature
 
 POWER_FLOOR = 1e-10
@@ -80,4 +81,4 @@ class Mel(Feature):
 
     def forward(self, frames: Frames) -> Tensor:
         """Frames to band energies in dB, ``(batch, num_frames, num_mels)``."""
-        return 10 * torch.log10((frames.power @ self.filters).clamp(min=POWER_FLOOR))
+        return DB_PER_NEPER * torch.log((frames.power @ self.filters).clamp(min=POWER_FLOOR))

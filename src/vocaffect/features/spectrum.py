@@ -31,12 +31,18 @@ class PowerSpectrum(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames ``(batch, num_frames, win)`` to power ``(batch, num_frames, win // 2 + 1)``."""
-        if torch.compiler.is_exporting():
-            product = frames @ self.basis
-            real, imaginary = product[..., : self.num_bins], product[..., self.num_bins :]
-        elif frames.shape[1] == 0:
+        if frames.numel() == 0:
             return frames.new_zeros(*frames.shape[:2], self.num_bins)
-        else:
-            spectrum = torch.fft.rfft(frames * self.window)
-            real, imaginary = spectrum.real, spectrum.imag
-        return real * real + imaginary * imaginary
+        spectrum = torch.fft.rfft(frames * self.window)
+        power: Tensor = (spectrum * spectrum.conj()).real
+        return power
+
+    def of_signal(self, buffer: Tensor, hop: int) -> Tensor:
+        """The power of every frame of a signal ``(batch, num_samples)``, as an exported graph computes it.
+
+        Framing, window and transform are one convolution there.
+        """
+        kernel = self.basis.T[:, None]
+        both = nn.functional.conv1d(buffer[:, None], kernel, stride=hop)
+        real, imaginary = both[:, : self.num_bins], both[:, self.num_bins :]
+        return (real * real + imaginary * imaginary).transpose(1, 2)

@@ -58,9 +58,10 @@ def _as_onnx(operator: str, layer: nn.RNNBase, features: Tensor, *initial: Tenso
     """The output, and each state tensor after the last frame, batch first."""
     directions = 2 if layer.bidirectional else 1
     output, layers = features.transpose(0, 1), []
+    time_first = [state.transpose(0, 1) for state in initial]
     for index in range(layer.num_layers):
         own = slice(index * directions, (index + 1) * directions)
-        output, *last = _onnx_layer(operator, layer, index, output, [state[:, own] for state in initial])
+        output, *last = _onnx_layer(operator, layer, index, output, [state[own] for state in time_first])
         layers.append(last)
     return output.transpose(0, 1), [torch.cat(parts).transpose(0, 1) for parts in zip(*layers, strict=True)]
 
@@ -79,13 +80,15 @@ def _onnx_layer(
             features,
             *_onnx_weights(operator, layer, index, suffixes),
             None,
-            *(state.transpose(0, 1) for state in initial),
+            *initial,
         ],
         attrs={"hidden_size": size, "direction": direction, **_ATTRIBUTES[operator]},
         dtypes=[features.dtype] * (1 + len(initial)),
         shapes=[(num_frames, directions, batch, size), *[(directions, batch, size)] * len(initial)],
         version=14,
     )
+    if directions == 1:
+        return output.squeeze(1), *last
     return output.transpose(1, 2).reshape(num_frames, batch, directions * size), *last
 
 
