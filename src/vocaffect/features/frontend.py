@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vocaffect.features.deltas import Deltas
 from vocaffect.features.framing import Framing
-from vocaffect.features.level import Level, LevelState, Loudness
+from vocaffect.features.level import Level, LevelState
 from vocaffect.features.registry import Frames, build_feature
 from vocaffect.features.spectrum import PowerSpectrum
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
@@ -96,26 +96,11 @@ class FrontEnd(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, LevelState]:
         buffer = self.framing.joined(samples, remainder)
         loudness, level_state = self.level(self.framing.mean_square(buffer), level_state)
-        frames = self.framing.frames(buffer)
-        if torch.compiler.is_exporting():
-            power = self.spectrum.of_signal(buffer, self.hop)
-            raw = self._features(Frames(frames, power * loudness.power_gain, loudness.power_gain))
-        else:
-            raw = self._features_of_active(frames, loudness)
+        frames, exporting = self.framing.frames(buffer), torch.compiler.is_exporting()
+        power = self.spectrum.of_signal(buffer, self.hop) if exporting else self.spectrum(frames)
+        inputs = Frames(frames, power * loudness.power_gain, loudness.power_gain)
+        raw = torch.cat([part(inputs) for part in self.parts], dim=-1)
         return raw, loudness.active, self.framing.rest(buffer), level_state
-
-    def _features(self, frames: Frames) -> Tensor:
-        return torch.cat([part(frames) for part in self.parts], dim=-1)
-
-    def _features_of_active(self, frames: Tensor, loudness: Loudness) -> Tensor:
-        """Features where something sounds and the corpus' mean elsewhere: silent frames cost nothing."""
-        batch, num_frames, win = frames.shape
-        raw = self.mean.to(frames).repeat(batch * num_frames, 1)
-        active = loudness.active.reshape(-1).nonzero()[:, 0]
-        kept = frames.reshape(-1, win).index_select(0, active)[None]
-        gain = loudness.power_gain.reshape(-1, 1).index_select(0, active)[None]
-        raw.index_copy_(0, active, self._features(Frames(kept, self.spectrum(kept) * gain, gain))[0])
-        return raw.view(batch, num_frames, -1)
 
     @torch.no_grad()
     def fit(self, clips: Sequence[Tensor]) -> None:
