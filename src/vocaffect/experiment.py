@@ -34,6 +34,7 @@ from vocaffect.splits import Split, audit, make_split
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import Loader, LoopOptions, Progress, predict, train
 from vocaffect.training.runtime import choose_device, environment
+from vocaffect.training.transfer import freeze, initialise
 from vocaffect.verification import Reference, Samples
 
 MODEL = "model.onnx"
@@ -94,6 +95,7 @@ def start_run(
         folds=recipe.data.num_folds,
     )
     _refuse_leak(manifest, split, allow_leak)
+    _refuse_heard(manifest, split, _source(recipe), allow_leak)
     run = Run(folder, recipe, manifest, split)
     build_network(run)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +143,7 @@ def train_run(
     resume: bool = False,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Progress:
     """Train a run to its end; after each epoch metrics.jsonl and training_history.png tell how it goes."""
     options, device = run.recipe.training, choose_device(run.recipe.training.device)
@@ -151,6 +154,13 @@ def train_run(
     dataset = training.batches.dataset
     assert isinstance(dataset, EmotionDataset)
     network.frontend.fit([torch.from_numpy(dataset.samples(i)) for i in range(len(dataset))])
+    resume = resume and (run.folder / checkpoint.LAST).is_file()
+    source = _source(run.recipe)
+    if source is not None and not resume:
+        on_note(f"{source}: {initialise(network, source).sentence()}")
+    frozen = freeze(network, options.freeze)
+    if frozen:
+        on_note(f"held still: {', '.join(frozen)}")
 
     def after_epoch(progress: Progress) -> None:
         write_text(run.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in progress.rows))
@@ -165,7 +175,7 @@ def train_run(
         run.folder,
         LoopOptions(**loop, seed=run.recipe.seed),
         device=device,
-        resume=resume and (run.folder / checkpoint.LAST).is_file(),
+        resume=resume,
         on_batch=on_batch,
         on_epoch=after_epoch,
     )
@@ -241,6 +251,30 @@ def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:
         raise VocaffectError(
             f"the split leaks, so its numbers would flatter: {leaks[0].message}"
             f"{f' (and {len(leaks) - 1} more)' if len(leaks) > 1 else ''}; split by speaker, or pass --allow-leak"
+        )
+
+
+def _source(recipe: Recipe) -> Path | None:
+    """What a run begins with: the same fold of a run of all folds, or the run or file that is named."""
+    if recipe.training.init_from is None:
+        return None
+    named = Path(recipe.training.init_from)
+    fold = named / f"fold_{recipe.data.fold}"
+    return fold if fold.is_dir() else named
+
+
+def _refuse_heard(manifest: Manifest, split: Split, source: Path | None, allowed: bool) -> None:
+    """Refuse to begin with a run that has heard the voices of the test side."""
+    if source is None or not (source / "split.json").is_file() or allowed:
+        return
+    training, validation, _ = Split.read(source / "split.json").of(Manifest.read(source / "manifest.csv"))
+    heard = {utterance.speaker for side in (training, validation) for utterance in side}
+    known = heard & {utterance.speaker for utterance in split.of(manifest)[2]}
+    if known:
+        names = ", ".join(sorted(known)[:3])
+        raise VocaffectError(
+            f"{source} has heard speakers of this run's test side ({names}), so the numbers would flatter: begin "
+            "with a run that has not, or pass --allow-leak"
         )
 
 

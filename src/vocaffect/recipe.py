@@ -85,6 +85,8 @@ class Training(Section):
     frame_weight: float = Field(0.0, ge=0, le=1, description="share of the loss on every frame, not only the last")
     crop_s: float | None = Field(None, gt=0, description="train on random stretches of at most this length")
     checkpoint_every: int = Field(10, ge=1, description="epochs between kept checkpoints")
+    init_from: str | None = Field(None, description="a run's folder or a safetensors file to begin with")
+    freeze: tuple[str, ...] = Field((), description="patterns of parameters that do not learn, as model.lstm.*")
     amp: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
     workers: int = Field(1, ge=0, description="processes that read and augment clips")

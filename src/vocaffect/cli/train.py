@@ -1,5 +1,6 @@
 """Commands that make recognisers: train, test, export, verify."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,8 @@ Examples:
     vocaffect train --config configs/lstm_mfcc.yaml --run-name small --set model.hidden_size=64
 
     vocaffect train --config configs/lstm_mfcc.yaml --run-name six --folds all
+
+    vocaffect train --config configs/lstm_mfcc.yaml --run-name tuned --init-from runs/first --freeze 'model.lstm.*_l0'
 """
 
 
@@ -53,6 +56,10 @@ def train(
     ] = None,
     folds: Annotated[str, typer.Option(help="'all' for every fold, or a number.", show_default="recipe's")] = "",
     runs_dir: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    init_from: Annotated[
+        Path | None, typer.Option(help="Begin with what fits of a run's best model or a safetensors file.")
+    ] = None,
+    freeze: Annotated[list[str] | None, typer.Option(help="Hold parameters still: 'model.lstm.*'. Repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train though the split leaks.")] = False,
 ) -> None:
@@ -63,7 +70,13 @@ def train(
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
 
-    recipe = read_recipe(config, [*(changes or []), *([f"data.fold={folds}"] if folds not in ("", "all") else [])])
+    changes = [
+        *(changes or []),
+        *([f"data.fold={folds}"] if folds not in ("", "all") else []),
+        *([f"training.init_from={init_from}"] if init_from else []),
+        *([f"training.freeze={json.dumps(freeze)}"] if freeze else []),
+    ]
+    recipe = read_recipe(config, changes)
     folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console()
     manifest = read_data(recipe, root, dropped=lambda name, words: console.print(dropped_sentence(name, words)))
     if folds != "all":
@@ -100,6 +113,7 @@ def _train_one(
                 resume=resume,
                 on_batch=lambda done, total: bar.update(task, completed=done, total=total),
                 on_epoch=on_epoch,
+                on_note=console.print,
             )
         except KeyboardInterrupt:
             bar.stop()

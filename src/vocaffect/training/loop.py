@@ -128,7 +128,8 @@ class Trainer:
     ) -> None:
         self.network, self.options, self.device, self.folder = network, options, device, folder
         self.steps_per_epoch = steps_per_epoch
-        parameters, decay = network.parameters(), options.weight_decay
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        decay = options.weight_decay
         self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=decay)
         self.average = Average(network, options.average_decay)
         self.amp = mixed_precision(device, options.amp)
