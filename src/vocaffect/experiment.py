@@ -93,6 +93,7 @@ def start_run(
         seed=recipe.seed,
         validation_fraction=recipe.data.validation_fraction,
         folds=recipe.data.num_folds,
+        train_only=recipe.data.train_only,
     )
     _refuse_leak(manifest, split, allow_leak)
     _refuse_heard(manifest, split, _source(recipe), allow_leak)

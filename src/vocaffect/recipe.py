@@ -21,6 +21,7 @@ class Data(Section):
     """Which clips, and who is held out."""
 
     corpus: str = Field("ravdess", description="a name, several (ravdess+tess), or a manifest (.csv, .parquet)")
+    train_only: tuple[str, ...] = Field((), description="corpora that no fold tests: all their clips train every fold")
     partial: bool = Field(False, description="accept corpora that lack clips")
     protocol: str = Field("ravdess-emobox6", description="how speakers are split")
     fold: int = Field(1, ge=1, description="which fold of the protocol")

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 from vocaffect.audio import AudioError, EmptyAudioError, measure
+from vocaffect.errors import unknown_name
 from vocaffect.files import write_text
 from vocaffect.manifest import Manifest, Utterance
 from vocaffect.protocols import (
@@ -107,13 +108,18 @@ class Split:
         }
 
 
-def num_folds(protocol: str, manifest: Manifest | None = None, folds: int | None = None) -> int:
+def num_folds(
+    protocol: str, manifest: Manifest | None = None, folds: int | None = None, train_only: Iterable[str] = ()
+) -> int:
     """How many folds a protocol has; ``folds`` is the number asked of one that leaves it open.
 
     Left open by the caller too, it is the protocol's own, or the number of speakers if there are fewer. Of
-    ``leave-one-corpus-out`` it is the number of corpora in the manifest, 0 without one.
+    ``leave-one-corpus-out`` it is the number of corpora in the manifest, 0 without one. The corpora in ``train_only``
+    are in no fold.
     """
     chosen = get_protocol(protocol)
+    if manifest is not None:
+        manifest, _ = _apart(manifest, train_only)
     if chosen.kind == "corpora":
         return 0 if manifest is None else len(manifest.corpora)
     if chosen.kind != "kfold":
@@ -129,6 +135,7 @@ def make_split(
     seed: int = 0,
     validation_fraction: float = 0.2,
     folds: int | None = None,
+    train_only: Iterable[str] = (),
 ) -> Split:
     """Make one fold (counted from 1) of a protocol; the same arguments give the same split everywhere.
 
@@ -137,12 +144,16 @@ def make_split(
     sounds like a test clip is dropped, and so is one of a tested speaker in another corpus. ``seed-random`` has
     its own fractions and knows no speakers.
 
+    The corpora in ``train_only`` are tested and validated on in no fold: all their clips join the training side, but
+    for those of voices or with audio on the other sides.
+
     Raises:
         SplitError: if the protocol is not known or the manifest cannot be split that way.
     """
     chosen = get_protocol(protocol)
     if not len(manifest):
         raise SplitError("the manifest is empty: prepare it again")
+    manifest, others = _apart(manifest, train_only)
     folds = num_folds(protocol, manifest, folds)
     if not 1 <= fold <= folds:
         raise SplitError(f"{protocol} has the folds 1 to {folds}, not {fold}: choose one of these")
@@ -159,7 +170,29 @@ def make_split(
             raise SplitError(f"fold {fold} of {protocol} tests every voice, so nobody is left to train on: add corpora")
         train, validation = hold_out(speaker_units(rest), validation_fraction, seed, fold)
         test = clip_units(tested)
-    return Split(protocol, fold, _paths(train), _paths(validation), _paths(test), seed)
+    split = Split(protocol, fold, _paths(train), _paths(validation), _paths(test), seed)
+    return _with_training(split, manifest, others) if others else split
+
+
+def _apart(manifest: Manifest, train_only: Iterable[str]) -> tuple[Manifest, tuple[Utterance, ...]]:
+    """The clips that a protocol splits, and those that are only trained on."""
+    names = set(train_only)
+    if unknown := sorted(names - set(manifest.corpora)):
+        raise SplitError(f"train only: {unknown_name('corpus', unknown[0], manifest.corpora)}")
+    if names == set(manifest.corpora):
+        raise SplitError(
+            "every corpus is to be trained on only, so nobody is left to test: leave one out of train_only"
+        )
+    home = tuple(clip for clip in manifest if clip.corpus not in names)
+    return Manifest(manifest.root, home), tuple(clip for clip in manifest if clip.corpus in names)
+
+
+def _with_training(split: Split, manifest: Manifest, others: Iterable[Utterance]) -> Split:
+    """The split with other clips on its training side, but for those heard, or of voices heard, on another side."""
+    held = [clip for side in split.of(manifest)[1:] for clip in side]
+    heard, voices = {clip.sha256 for clip in held}, {clip.speaker for clip in held} - {""}
+    joining = (clip.path for clip in others if clip.sha256 not in heard and clip.speaker not in voices)
+    return replace(split, train=(*split.train, *joining))
 
 
 def _random_sides(manifest: Manifest, fractions: tuple[float, ...], seed: int) -> list[list[Unit]]:

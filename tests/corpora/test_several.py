@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from vocaffect.corpora import CorpusError, prepare, resolve_corpora
-from vocaffect.experiment import read_data
+from vocaffect.experiment import read_data, start_run
 from vocaffect.manifest import Manifest
 from vocaffect.recipe import make_recipe
 from vocaffect.splits import SplitError, audit, make_split, num_folds
@@ -105,3 +105,33 @@ def test_leaving_one_corpus_out_needs_others(root: Path) -> None:
         make_split(prepare("ravdess+ravdess-song", root, partial=True), "leave-one-corpus-out")
     with pytest.raises(SplitError, match="has the folds 1 to 2, not 3"):
         make_split(prepare("ravdess+tess", root, partial=True), "leave-one-corpus-out", 3)
+
+
+def test_corpora_to_train_on_join_every_fold_of_a_protocol_and_are_tested_in_none(root: Path) -> None:
+    manifest = prepare("ravdess+ravdess-song+tess+emodb", root, partial=True)
+    home, away = prepare("ravdess", root, partial=True), ("ravdess-song", "tess", "emodb")
+    assert num_folds("speaker-kfold", manifest, train_only=away) == num_folds("speaker-kfold", home) == 4
+    for fold in range(1, 5):
+        alone = make_split(home, "speaker-kfold", fold)
+        split = make_split(manifest, "speaker-kfold", fold, train_only=away)
+        assert (split.test, split.validation) == (alone.test, alone.validation)
+        held = {*home.select_paths(split.test).speakers, *home.select_paths(split.validation).speakers}
+        joined = {clip.path for clip in manifest if clip.corpus in away and clip.speaker not in held}
+        assert {*split.train} == {*alone.train} | joined
+        assert any(path.startswith("ravdess-song") for path in joined) == (len(held & {"ravdess-02", "ravdess-03"}) < 2)
+        assert not audit(manifest, split, listen=False).leaks
+
+
+def test_corpora_to_train_on_must_be_there_and_leave_one_to_test(root: Path) -> None:
+    manifest = prepare("ravdess+tess", root, partial=True)
+    with pytest.raises(SplitError, match="corpus 'tes' is not known; did you mean 'tess'"):
+        make_split(manifest, "speaker-kfold", train_only=["tes"])
+    with pytest.raises(SplitError, match="nobody is left to test"):
+        make_split(manifest, "speaker-kfold", train_only=["tess", "ravdess"])
+
+
+def test_a_recipe_names_corpora_to_train_on(root: Path, tmp_path: Path) -> None:
+    content = {"corpus": "ravdess+tess", "train_only": ["tess"], "partial": True, "protocol": "speaker-kfold"}
+    run = start_run(make_recipe({"data": content}), tmp_path / "run", root)
+    train, validation, test = run.split.of(run.manifest)
+    assert (train.corpora, validation.corpora, test.corpora) == (("ravdess", "tess"), ("ravdess",), ("ravdess",))

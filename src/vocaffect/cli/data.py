@@ -150,6 +150,9 @@ def split(
     folds: Annotated[int | None, typer.Option(help="How many folds speaker-kfold makes.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other folds and validation sides.")] = 0,
     validation: Annotated[float, typer.Option(help="The part of the training side to validate on.")] = 0.2,
+    train_only: Annotated[
+        list[str] | None, typer.Option(help="A corpus that all folds train on and none tests. Repeatable.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("splits"),
 ) -> None:
     """Split a manifest into train, validation and test sides, and store each fold as a file.
@@ -165,9 +168,9 @@ def split(
     from vocaffect.splits import make_split, num_folds
 
     clips = Manifest.read(manifest)
-    count = num_folds(protocol, clips, folds)
+    count = num_folds(protocol, clips, folds, train_only or ())
     chosen = range(1, count + 1) if fold is None else [fold]
-    splits = [make_split(clips, protocol, number, seed, validation, folds) for number in chosen]
+    splits = [make_split(clips, protocol, number, seed, validation, folds, train_only or ()) for number in chosen]
     columns = ("fold", "train", "validation", "test", "leaks", "speakers tested")
     table = new_table(*columns, numbers="train validation test")
     for made in splits:

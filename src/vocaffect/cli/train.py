@@ -82,7 +82,8 @@ def train(
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
         return
-    for fold in range(1, num_folds(recipe.data.protocol, manifest, recipe.data.num_folds) + 1):
+    data = recipe.data
+    for fold in range(1, num_folds(data.protocol, manifest, data.num_folds, data.train_only) + 1):
         one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
         console.print(f"fold {fold}")
         _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, console)
