@@ -28,25 +28,36 @@ class Batch(NamedTuple):
     """Clips side by side.
 
     ``samples (batch, num_samples)``: whole hops, zeros after a clip's end; ``num_frames (batch,)``: the clip's own;
-    ``targets (batch,)``.
+    ``targets (batch,)``, -1 for a clip without a label; ``soft (batch, num_labels)``: the posterior that a teacher
+    gives the clip, zeros where no teacher has heard it.
     """
 
     samples: Tensor
     num_frames: Tensor
     targets: Tensor
+    soft: Tensor
 
 
-class EmotionDataset(Dataset[tuple[NDArray[np.float32], int]]):
+class Item(NamedTuple):
+    """One clip of a `Batch`: samples ``(num_samples,)``, target, a teacher's posterior ``(num_labels,)``."""
+
+    samples: NDArray[np.float32]
+    target: int
+    soft: NDArray[np.float32]
+
+
+class EmotionDataset(Dataset[Item]):
     """The clips of a manifest in memory (16 bits a sample), indexed by `Place`.
 
     Args:
-        manifest: clips whose emotions are all in ``labels``.
+        manifest: the clips; those whose emotion is not in ``labels`` have the target -1.
         labels: the classes in order.
         augment: what may happen to a clip; ``None`` for nothing.
         seed: of augmentation and cropping.
         trim_db: clips lose what lies before and after the frames above this level in dBFS; ``None`` keeps it.
         margin_s: seconds left before and after.
         crop_s: give a random stretch of at most this length.
+        soft: a teacher's posteriors, ``(num_clips, num_labels)``, rows of zeros for clips that none has heard.
     """
 
     def __init__(
@@ -58,9 +69,12 @@ class EmotionDataset(Dataset[tuple[NDArray[np.float32], int]]):
         trim_db: float | None = None,
         margin_s: float = 0.1,
         crop_s: float | None = None,
+        soft: NDArray[np.float32] | None = None,
     ) -> None:
         self.augment, self.seed, self.crop_s = augment, seed, crop_s
-        self.targets = [list(labels).index(utterance.emotion) for utterance in manifest.utterances]
+        numbers = {label: number for number, label in enumerate(labels)}
+        self.targets = [numbers.get(utterance.emotion, -1) for utterance in manifest.utterances]
+        self.soft = np.zeros((len(manifest), len(labels)), np.float32) if soft is None else soft
         self.clips: list[NDArray[np.int16]] = []
         for utterance in manifest.utterances:
             samples = read_clip(manifest.audio_path(utterance)).samples
@@ -75,15 +89,15 @@ class EmotionDataset(Dataset[tuple[NDArray[np.float32], int]]):
         """One clip as it is, ``(num_samples,)`` in [-1, 1]."""
         return self.clips[index].astype(np.float32) / np.float32(FULL_SCALE)
 
-    def __getitem__(self, place: Place) -> tuple[NDArray[np.float32], int]:
-        """One clip as an epoch hears it, and its target."""
+    def __getitem__(self, place: Place) -> Item:
+        """One clip as an epoch hears it, its target, and what its teacher says."""
         samples = self.samples(place.clip)
         rng = np.random.default_rng([self.seed, *place])
         if self.augment is not None:
             samples = apply(samples, draw(rng, self.augment))
         if self.crop_s is not None:
             samples = crop(samples, seconds_to_samples(self.crop_s), rng)
-        return samples, self.targets[place.clip]
+        return Item(samples, self.targets[place.clip], self.soft[place.clip])
 
 
 class BucketSampler(Sampler[list[Place]]):
@@ -113,14 +127,15 @@ class BucketSampler(Sampler[list[Place]]):
             yield [Place(self.epoch, int(index)) for index in batches[i]]
 
 
-def collate(items: Sequence[tuple[NDArray[np.float32], int]], hop: int = 160) -> Batch:
+def collate(items: Sequence[Item], hop: int = 160) -> Batch:
     """Clips of several lengths as one `Batch`; what a frame decides about a clip does not change by what follows."""
-    longest = max(len(samples) for samples, _ in items)
+    longest = max(len(item.samples) for item in items)
     padded = torch.zeros(len(items), -(-longest // hop) * hop)
-    for row, (samples, _) in zip(padded, items, strict=True):
-        row[: len(samples)] = torch.from_numpy(samples)
-    num_frames = torch.tensor([max(len(samples) // hop, 1) for samples, _ in items])
-    return Batch(padded, num_frames, torch.tensor([target for _, target in items]))
+    for row, item in zip(padded, items, strict=True):
+        row[: len(item.samples)] = torch.from_numpy(item.samples)
+    num_frames = torch.tensor([max(len(item.samples) // hop, 1) for item in items])
+    targets, soft = torch.tensor([item.target for item in items]), np.stack([item.soft for item in items])
+    return Batch(padded, num_frames, targets, torch.from_numpy(soft))
 
 
 def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:

@@ -168,7 +168,10 @@ def train_run(
         plot_training_history(progress.rows, run.folder / "training_history.png")
         on_epoch(progress)
 
-    loop = {name: getattr(options, name) for name in LoopOptions.__dataclass_fields__ if name != "seed"}
+    distillation = run.recipe.distillation
+    loop = {name: getattr(options, name) for name in LoopOptions.__dataclass_fields__ if hasattr(options, name)}
+    loop |= {"distill_weight": distillation.weight if distillation.teachers else 0.0}
+    loop |= {"distill_temperature": distillation.temperature}
     return train(
         network,
         training,

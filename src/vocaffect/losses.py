@@ -36,5 +36,43 @@ def utterance_cross_entropy(
         return last
     spread = targets[:, None].expand(-1, logits.shape[1])
     every = F.cross_entropy(logits.transpose(1, 2), spread, label_smoothing=label_smoothing, reduction="none")
-    counted = active[..., 0] * (torch.arange(logits.shape[1], device=logits.device) < num_frames[:, None])
+    counted = _counted(active, num_frames)
     return torch.lerp(last, (every * counted).sum() / counted.sum().clamp(min=1), frame_weight)
+
+
+def distillation(
+    logits: Tensor,
+    active: Tensor,
+    num_frames: Tensor,
+    soft: Tensor,
+    temperature: float = 1.0,
+    frame_weight: float = 0.0,
+) -> Tensor:
+    """How far a student is from its teacher: ``T^2 KL(teacher at T || student at T)``, the mean over the batch.
+
+    At temperature ``T`` a posterior is ``p^(1/T)``, scaled to sum to one; ``T^2`` keeps the gradient's size
+    (Hinton G, Vinyals O, Dean J (2015), arXiv:1503.02531, section 2.1). As in `utterance_cross_entropy` the
+    decision at the end of each utterance counts, and with ``frame_weight`` those on the way there.
+
+    Args:
+        logits: running decisions, ``(batch, num_frames, num_labels)``.
+        active: 1 where something sounds, ``(batch, num_frames, 1)``.
+        num_frames: how many frames are an utterance's own, ``(batch,)``.
+        soft: the teacher's posteriors, ``(batch, num_labels)``; a clip with a row of zeros adds nothing.
+        temperature: ``T``.
+        frame_weight: share of the mean over active frames.
+    """
+    taught = soft.sum(dim=1) > 0
+    teacher = (soft.clamp(min=1e-12).log() / temperature).log_softmax(dim=1)[:, None]
+    student = (logits / temperature).log_softmax(dim=2)
+    every = temperature**2 * (teacher.exp() * (teacher - student)).sum(dim=2) * taught[:, None]
+    last = decisions(every, num_frames).mean()
+    if frame_weight == 0:
+        return last
+    counted = _counted(active, num_frames)
+    return torch.lerp(last, (every * counted).sum() / counted.sum().clamp(min=1), frame_weight)
+
+
+def _counted(active: Tensor, num_frames: Tensor) -> Tensor:
+    """1 for the frames of an utterance's own in which something sounds, ``(batch, num_frames)``."""
+    return active[..., 0] * (torch.arange(active.shape[1], device=active.device) < num_frames[:, None])

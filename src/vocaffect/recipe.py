@@ -93,6 +93,16 @@ class Training(Section):
     workers: int = Field(1, ge=0, description="processes that read and augment clips")
 
 
+class Distillation(Section):
+    """Learning from teachers: ``weight * temperature^2 * KL(teacher || student) + (1 - weight) * label loss``."""
+
+    teachers: tuple[str, ...] = Field((), description="runs, bundles or files of posteriors; {fold} is the fold")
+    weight: float = Field(0.5, ge=0, le=1, description="of the teachers against the labels")
+    temperature: float = Field(2.0, gt=0, description="both posteriors are softened by it")
+    hears: Literal["clean", "augmented"] = Field("clean", description="the clip, or what the student hears of it")
+    unlabelled: str | None = Field(None, description="more clips, as in data.corpus, for the teachers to label")
+
+
 class Window(Section):
     """How a recogniser that must see a whole window is run."""
 
@@ -110,6 +120,7 @@ class Recipe(Section):
     model: ModelOptions = ModelOptions()
     augment: AugmentSection = AugmentSection()
     training: Training = Training()
+    distillation: Distillation = Distillation()
     window: Window = Window()
 
     def to_yaml(self) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vocaffect.augment import AugmentOptions
 from vocaffect.corpora import prepare
-from vocaffect.datasets import BucketSampler, EmotionDataset, Place, collate, crop, trim_silence
+from vocaffect.datasets import BucketSampler, EmotionDataset, Item, Place, collate, crop, trim_silence
 
 LABELS = ("neutral", "happy", "sad")
 
@@ -52,11 +52,22 @@ def test_buckets_waste_little() -> None:
 
 
 def test_collate_pads_to_whole_hops_and_remembers_what_is_whose() -> None:
-    batch = collate([(np.ones(500, np.float32), 1), (np.ones(100, np.float32), 2)])
+    soft = np.array([[0, 0, 0], [0.2, 0.3, 0.5]], np.float32)
+    batch = collate([Item(np.ones(500, np.float32), 1, soft[0]), Item(np.ones(100, np.float32), -1, soft[1])])
     assert batch.samples.shape == (2, 640)
     assert batch.samples.sum() == 600
     assert batch.num_frames.tolist() == [3, 1]
-    assert batch.targets.tolist() == [1, 2]
+    assert batch.targets.tolist() == [1, -1]
+    np.testing.assert_array_equal(batch.soft.numpy(), soft)
+
+
+def test_a_clip_whose_emotion_the_student_does_not_know_has_no_label_but_may_have_a_teacher(corpus: Path) -> None:
+    manifest = prepare("folder", corpus)
+    soft = np.full((len(manifest), 2), 0.5, np.float32)
+    dataset = EmotionDataset(manifest, LABELS[:2], soft=soft)
+    assert {dataset[Place(1, i)].target for i in range(len(dataset))} == {-1, 0, 1}
+    assert dataset[Place(1, 3)].soft.tolist() == [0.5, 0.5]
+    assert not EmotionDataset(manifest, LABELS)[Place(1, 3)].soft.any()
 
 
 def test_trim_keeps_a_silent_clip() -> None:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from vocaffect.datasets import Batch, BucketSampler
 from vocaffect.errors import VocaffectError
-from vocaffect.losses import decisions, utterance_cross_entropy
+from vocaffect.losses import decisions, distillation, utterance_cross_entropy
 from vocaffect.metrics import confusion, uar, war
 from vocaffect.models import Network
 from vocaffect.training import checkpoint
@@ -45,6 +45,8 @@ class LoopOptions:
     gradient_clip: float = 5.0
     label_smoothing: float = 0.0
     frame_weight: float = 0.0
+    distill_weight: float = 0.0
+    distill_temperature: float = 1.0
     checkpoint_every: int = 10
     amp: Literal["auto", "on", "off"] = "auto"
     seed: int = 0
@@ -165,13 +167,12 @@ class Trainer:
 
     def step(self, batch: Batch) -> float:
         """Learn from one batch; returns its loss."""
-        samples, num_frames, targets = (tensor.to(self.device) for tensor in batch)
+        batch = Batch(*(tensor.to(self.device) for tensor in batch))
         with torch.no_grad():
-            (features, active), _ = self.network.frontend(samples)
+            (features, active), _ = self.network.frontend(batch.samples)
         with autocast(self.device, self.amp):
             logits, _ = self.network.model(features, active)
-        weight, smoothing = self.options.frame_weight, self.options.label_smoothing
-        loss = utterance_cross_entropy(logits.float(), active, num_frames, targets, weight, smoothing)
+        loss = self.loss(logits.float(), active, batch)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
@@ -180,6 +181,26 @@ class Trainer:
         self.scaler.update()
         self.average.update()
         return float(loss.detach())
+
+    def loss(self, logits: Tensor, active: Tensor, batch: Batch) -> Tensor:
+        """``(1 - W)`` of the loss on the labels and ``W`` of that on the teacher; a clip may lack either."""
+        weight, temperature = self.options.distill_weight, self.options.distill_temperature
+        labels = self.label_loss(logits, active, batch)
+        if weight == 0:
+            return labels
+        frame_weight = self.options.frame_weight
+        teacher = distillation(logits, active, batch.num_frames, batch.soft, temperature, frame_weight)
+        return torch.lerp(labels, teacher, weight)
+
+    def label_loss(self, logits: Tensor, active: Tensor, batch: Batch) -> Tensor:
+        """The loss on the labels, the mean over the batch, to which a clip without a label adds nothing."""
+        known, rows = batch.targets >= 0, (logits, active, batch.num_frames, batch.targets)
+        if not known.any():
+            return logits.sum() * 0
+        if not known.all():
+            rows = (logits[known], active[known], batch.num_frames[known], batch.targets[known])
+        frame_weight, smoothing = self.options.frame_weight, self.options.label_smoothing
+        return known.float().mean() * utterance_cross_entropy(*rows, frame_weight, smoothing)
 
     def lower_rate_on_plateau(self, progress: Progress) -> None:
         """Lower the rate once the validation loss has not fallen for ``scheduler_patience`` epochs."""
