@@ -6,30 +6,27 @@ model.onnx and what testing finds in test/. A run of all folds holds such a fold
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from vocaffect.audio import read_clip
 from vocaffect.augment import AugmentOptions
 from vocaffect.corpora import Dropped, corpus_names, get_corpus, prepare
-from vocaffect.datasets import BucketSampler, EmotionDataset, collate
+from vocaffect.datasets import EmotionDataset
 from vocaffect.errors import VocaffectError
 from vocaffect.export import write_recognizer
-from vocaffect.features import FrontEnd
 from vocaffect.files import write_text
-from vocaffect.labels import EMOTIONS
 from vocaffect.manifest import Manifest
 from vocaffect.metrics import fit_temperature
-from vocaffect.models import Network, build_model
+from vocaffect.models import Network
 from vocaffect.plots import plot_training_history
-from vocaffect.recipe import Recipe, read_recipe
+from vocaffect.recipe import Recipe
 from vocaffect.recognizer import Recognizer
+from vocaffect.runs import Run, build_network, loader, open_run, trained_network, validation_loader
 from vocaffect.splits import Split, audit, make_split
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import Loader, LoopOptions, Progress, predict, train
@@ -38,7 +35,6 @@ from vocaffect.training.transfer import freeze, initialise
 from vocaffect.verification import Reference, Samples
 
 MODEL = "model.onnx"
-EVALUATION_BATCH = 32
 INTENDED_USE = (
     "Research, teaching and applications in which people see what is recognised of their own voice and agree to "
     "it. Not for inferring emotions at work or in education (forbidden in the EU by the AI Act, article 5(1)(f)), "
@@ -48,22 +44,6 @@ LIMITS = (
     "Learned from acted speech: what it recognises is how an emotion is performed, not what anyone feels. Expect "
     "much lower accuracy on other languages, recording conditions and spontaneous speech than on the corpus."
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run's folder and what it was started with."""
-
-    folder: Path
-    recipe: Recipe
-    manifest: Manifest
-    split: Split
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The emotions that the manifest has, in the order of `vocaffect.labels.EMOTIONS`."""
-        present = {utterance.emotion for utterance in self.manifest}
-        return tuple(emotion for emotion in EMOTIONS if emotion in present)
 
 
 def start_run(
@@ -104,26 +84,6 @@ def start_run(
     split.write(folder / "split.json")
     recipe.write(folder / "recipe.yaml")
     return run
-
-
-def open_run(folder: Path, data_root: Path | None = None) -> Run:
-    """Open a run of one fold; ``data_root`` says where the clips lie now, if they are no longer where they were.
-
-    Raises:
-        VocaffectError: if the folder holds no run.
-    """
-    if not (folder / "recipe.yaml").is_file():
-        raise VocaffectError(f"{folder} holds no run: name the folder that 'vocaffect train' made")
-    manifest = Manifest.read(folder / "manifest.csv")
-    if data_root is not None and not all(manifest.audio_path(utterance).is_file() for utterance in manifest):
-        manifest = Manifest(data_root, manifest.utterances)
-    return Run(folder, read_recipe(folder / "recipe.yaml"), manifest, Split.read(folder / "split.json"))
-
-
-def fold_folders(folder: Path) -> list[Path]:
-    """The folders of a run's folds, in their order; the run's own folder where it has one fold."""
-    folds = sorted(folder.glob("fold_*"), key=lambda path: int(path.name.removeprefix("fold_")))
-    return folds or [folder]
 
 
 def read_data(recipe: Recipe, data_root: Path, *, dropped: Dropped | None = None) -> Manifest:
@@ -185,30 +145,11 @@ def train_run(
     )
 
 
-def build_network(run: Run) -> Network:
-    """The network that a run's recipe describes, not yet trained."""
-    frontend = FrontEnd(**run.recipe.frontend.model_dump())
-    model = build_model(
-        run.recipe.model.name,
-        num_features=frontend.num_features,
-        num_labels=len(run.labels),
-        **run.recipe.model.parameters,
-    )
-    return Network(frontend, model)
-
-
-def trained_network(run: Run) -> Network:
-    """The run's best model."""
-    network = build_network(run)
-    checkpoint.load_weights(network, checkpoint.load(run.folder / checkpoint.BEST)[0])
-    return network.eval()
-
-
 def calibrate(run: Run, network: Network) -> float:
     """The temperature that the validation speakers ask for; 1 where nobody is held out."""
     if not run.split.validation:
         return 1.0
-    whole = _validation_loader(run, trim_db=None)
+    whole = validation_loader(run, trim_db=None)
     logits, targets = predict(network.cpu(), whole, torch.device("cpu"))
     return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
 
@@ -225,28 +166,8 @@ def _loaders(run: Run) -> tuple[Loader, Loader]:
         margin_s=data.margin_s,
         crop_s=options.crop_s,
     )
-    batches = _loader(training, options.batch_size, run.recipe.seed, True, options.workers)
-    return batches, _validation_loader(run, trim_db)
-
-
-def _validation_loader(run: Run, trim_db: float | None) -> Loader:
-    """The held-out speakers' clips, sorted by length; the training clips, where nobody is held out."""
-    training, validation, _ = run.split.of(run.manifest)
-    manifest = validation if len(validation) else training
-    dataset = EmotionDataset(manifest, run.labels, trim_db=trim_db, margin_s=run.recipe.data.margin_s)
-    return _loader(dataset, EVALUATION_BATCH, 0, False, 0)
-
-
-def _loader(dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int) -> Loader:
-    sampler = BucketSampler([len(clip) for clip in dataset.clips], batch_size, seed, shuffle)
-    batches = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
-    )
-    return Loader(batches, sampler)
+    batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers)
+    return batches, validation_loader(run, trim_db)
 
 
 def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from vocaffect.audio import read_clip
 from vocaffect.evaluation import Predictions, evaluate
-from vocaffect.experiment import Run, bundle_of, fold_folders, open_run
+from vocaffect.experiment import bundle_of
 from vocaffect.files import write_text
 from vocaffect.manifest import Utterance
 from vocaffect.metrics import confusion, uar
 from vocaffect.recognizer import Recognizer, Trace
 from vocaffect.report import write_report
 from vocaffect.robustness import CONDITIONS, Condition
+from vocaffect.runs import Run, fold_folders, open_run
 from vocaffect.splits import audit
 
 SECONDS = (0.5, 1.0, 1.5, 2.0, 3.0)

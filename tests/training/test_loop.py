@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from vocaffect.errors import VocaffectError
-from vocaffect.experiment import start_run, train_run, trained_network
+from vocaffect.experiment import start_run, train_run
 from vocaffect.losses import decisions, utterance_cross_entropy
 from vocaffect.recipe import Recipe
+from vocaffect.runs import trained_network
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import Progress
 from vocaffect.training.runtime import choose_device, mixed_precision

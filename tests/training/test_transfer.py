@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from vocaffect.errors import VocaffectError
-from vocaffect.experiment import Run, build_network, start_run, train_run
+from vocaffect.experiment import start_run, train_run
 from vocaffect.recipe import Recipe
+from vocaffect.runs import Run, build_network
 from vocaffect.training import checkpoint
 from vocaffect.training.transfer import freeze, initialise
 

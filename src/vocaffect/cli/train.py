@@ -171,7 +171,8 @@ def export(
     """
     _need_train_extra()
     from vocaffect.bundle import read_card
-    from vocaffect.experiment import export_run, fold_folders, open_run, tested
+    from vocaffect.experiment import export_run, tested
+    from vocaffect.runs import fold_folders, open_run
 
     if fold_folders(run) != [run]:
         raise VocaffectError(f"{run} holds one model for each fold: name one of them, such as {run / 'fold_1'}")

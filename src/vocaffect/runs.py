@@ -1,0 +1,95 @@
+"""A run of one fold: its folder, what it was started with, its network, and the clips that it is validated on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from vocaffect.datasets import BucketSampler, EmotionDataset, collate
+from vocaffect.errors import VocaffectError
+from vocaffect.features import FrontEnd
+from vocaffect.labels import EMOTIONS
+from vocaffect.manifest import Manifest
+from vocaffect.models import Network, build_model
+from vocaffect.recipe import Recipe, read_recipe
+from vocaffect.splits import Split
+from vocaffect.training import checkpoint
+from vocaffect.training.loop import Loader
+
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what it was started with."""
+
+    folder: Path
+    recipe: Recipe
+    manifest: Manifest
+    split: Split
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions that the manifest has, in the order of `vocaffect.labels.EMOTIONS`."""
+        present = {utterance.emotion for utterance in self.manifest}
+        return tuple(emotion for emotion in EMOTIONS if emotion in present)
+
+
+def open_run(folder: Path, data_root: Path | None = None) -> Run:
+    """Open a run of one fold; ``data_root`` says where the clips lie now, if they are no longer where they were.
+
+    Raises:
+        VocaffectError: if the folder holds no run.
+    """
+    if not (folder / "recipe.yaml").is_file():
+        raise VocaffectError(f"{folder} holds no run: name the folder that 'vocaffect train' made")
+    manifest = Manifest.read(folder / "manifest.csv")
+    if data_root is not None and not all(manifest.audio_path(utterance).is_file() for utterance in manifest):
+        manifest = Manifest(data_root, manifest.utterances)
+    return Run(folder, read_recipe(folder / "recipe.yaml"), manifest, Split.read(folder / "split.json"))
+
+
+def fold_folders(folder: Path) -> list[Path]:
+    """The folders of a run's folds, in their order; the run's own folder where it has one fold."""
+    folds = sorted(folder.glob("fold_*"), key=lambda path: int(path.name.removeprefix("fold_")))
+    return folds or [folder]
+
+
+def build_network(run: Run) -> Network:
+    """The network that a run's recipe describes, not yet trained."""
+    frontend = FrontEnd(**run.recipe.frontend.model_dump())
+    model = build_model(
+        run.recipe.model.name,
+        num_features=frontend.num_features,
+        num_labels=len(run.labels),
+        **run.recipe.model.parameters,
+    )
+    return Network(frontend, model)
+
+
+def trained_network(run: Run) -> Network:
+    """The run's best model."""
+    network = build_network(run)
+    checkpoint.load_weights(network, checkpoint.load(run.folder / checkpoint.BEST)[0])
+    return network.eval()
+
+
+def validation_loader(run: Run, trim_db: float | None) -> Loader:
+    """The held-out speakers' clips, sorted by length; the training clips, where nobody is held out."""
+    training, validation, _ = run.split.of(run.manifest)
+    manifest = validation if len(validation) else training
+    dataset = EmotionDataset(manifest, run.labels, trim_db=trim_db, margin_s=run.recipe.data.margin_s)
+    return loader(dataset, EVALUATION_BATCH, 0, False, 0)
+
+
+def loader(dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int) -> Loader:
+    """Batches of a dataset's clips, in an order that is a function of (seed, epoch), or sorted by length."""
+    sampler = BucketSampler([len(clip) for clip in dataset.clips], batch_size, seed, shuffle)
+    batches = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+    )
+    return Loader(batches, sampler)
