@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vocaffect.audio import read_clip
-from vocaffect.augment import AugmentOptions, apply, draw
+from vocaffect.augment import AugmentOptions, Sounds, apply, draw
 from vocaffect.manifest import Manifest
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
@@ -24,26 +24,28 @@ class Place(NamedTuple):
     clip: int
 
 
+class Item(NamedTuple):
+    """One clip of a `Batch`: ``(num_samples,)``, its target, a teacher's posterior ``(num_labels,)``, and its place."""
+
+    samples: NDArray[np.float32]
+    target: int
+    soft: NDArray[np.float32]
+    place: Place
+
+
 class Batch(NamedTuple):
     """Clips side by side.
 
     ``samples (batch, num_samples)``: whole hops, zeros after a clip's end; ``num_frames (batch,)``: the clip's own;
     ``targets (batch,)``, -1 for a clip without a label; ``soft (batch, num_labels)``: the posterior that a teacher
-    gives the clip, zeros where no teacher has heard it.
+    gives the clip, zeros where no teacher has heard it; ``places (batch, 2)``: epoch and clip.
     """
 
     samples: Tensor
     num_frames: Tensor
     targets: Tensor
     soft: Tensor
-
-
-class Item(NamedTuple):
-    """One clip of a `Batch`: samples ``(num_samples,)``, target, a teacher's posterior ``(num_labels,)``."""
-
-    samples: NDArray[np.float32]
-    target: int
-    soft: NDArray[np.float32]
+    places: Tensor
 
 
 class EmotionDataset(Dataset[Item]):
@@ -81,6 +83,7 @@ class EmotionDataset(Dataset[Item]):
             if trim_db is not None:
                 samples = trim_silence(samples, trim_db, margin_s)
             self.clips.append(np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16))
+        self.sounds = Sounds.of(augment, self.clips) if augment is not None else Sounds()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -94,10 +97,10 @@ class EmotionDataset(Dataset[Item]):
         samples = self.samples(place.clip)
         rng = np.random.default_rng([self.seed, *place])
         if self.augment is not None:
-            samples = apply(samples, draw(rng, self.augment))
+            samples = apply(samples, draw(rng, self.augment), self.sounds, place.clip)
         if self.crop_s is not None:
             samples = crop(samples, seconds_to_samples(self.crop_s), rng)
-        return Item(samples, self.targets[place.clip], self.soft[place.clip])
+        return Item(samples, self.targets[place.clip], self.soft[place.clip], place)
 
 
 class BucketSampler(Sampler[list[Place]]):
@@ -135,7 +138,8 @@ def collate(items: Sequence[Item], hop: int = 160) -> Batch:
         row[: len(item.samples)] = torch.from_numpy(item.samples)
     num_frames = torch.tensor([max(len(item.samples) // hop, 1) for item in items])
     targets, soft = torch.tensor([item.target for item in items]), np.stack([item.soft for item in items])
-    return Batch(padded, num_frames, targets, torch.from_numpy(soft))
+    places = torch.tensor([item.place for item in items])
+    return Batch(padded, num_frames, targets, torch.from_numpy(soft), places)
 
 
 def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:

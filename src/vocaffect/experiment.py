@@ -30,6 +30,7 @@ from vocaffect.runs import Run, build_network, loader, open_run, trained_network
 from vocaffect.splits import Split, audit, make_split
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import Loader, LoopOptions, Progress, predict, train
+from vocaffect.training.masking import MaskOptions
 from vocaffect.training.runtime import choose_device, environment
 from vocaffect.training.transfer import freeze, initialise
 from vocaffect.verification import Reference, Samples
@@ -132,6 +133,7 @@ def train_run(
     loop = {name: getattr(options, name) for name in LoopOptions.__dataclass_fields__ if hasattr(options, name)}
     loop |= {"distill_weight": distillation.weight if distillation.teachers else 0.0}
     loop |= {"distill_temperature": distillation.temperature}
+    loop |= {"masking": MaskOptions(**run.recipe.masking.model_dump())}
     return train(
         network,
         training,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vocaffect.augment.options import CodecName, NoiseKind
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.files import write_text
 
@@ -61,11 +62,34 @@ class AugmentSection(Section):
 
     enabled: bool = True
     probability: float = Field(0.3, ge=0, le=1, description="of each change on its own")
+    probabilities: dict[str, float] = Field(default_factory=dict, description="other ones, by the names below")
     noise_snr_db: tuple[float, float] | None = (10.0, 30.0)
+    noises: tuple[NoiseKind, ...] = Field(("white", "pink"), description="of white, pink and babble, evenly often")
+    noise_folder: str | None = Field(None, description="recorded noises, one more kind")
     gain_db: tuple[float, float] | None = (-12.0, 12.0)
     tempo: tuple[float, float] | None = (0.85, 1.15)
     pitch_semitones: tuple[float, float] | None = (-2.0, 2.0)
     shift_s: tuple[float, float] | None = (-0.25, 0.25)
+    speed: tuple[float, float] | None = Field(None, description="tempo and pitch together, such as [0.9, 1.1]")
+    reverb_s: tuple[float, float] | None = Field(None, description="of synthetic rooms, such as [0.1, 0.8]")
+    reverb_folder: str | None = Field(None, description="recorded room responses")
+    high_pass_hz: tuple[float, float] | None = Field(None, description="corner, such as [50, 400]")
+    low_pass_hz: tuple[float, float] | None = Field(None, description="corner, such as [2500, 7500]")
+    tilt_db: tuple[float, float] | None = Field(None, description="slope in dB an octave, such as [-3, 3]")
+    eq_db: tuple[float, float] | None = Field(None, description="in each octave, such as [-6, 6]")
+    telephone: bool = Field(False, description="nothing below 300 and above 3,400 Hz")
+    clip_db: tuple[float, float] | None = Field(None, description="overload, such as [0, 15]")
+    codecs: tuple[CodecName, ...] = Field((), description="of mu-law and a-law, evenly often")
+
+
+class Masking(Section):
+    """SpecAugment; see `vocaffect.training.masking.MaskOptions`."""
+
+    time_masks: int = Field(0, ge=0, description="stretches of time that a clip loses")
+    time_mask_s: float = Field(0.4, gt=0, description="the longest")
+    time_mask_share: float = Field(0.2, ge=0, le=1, description="nor longer than this share of the clip")
+    feature_masks: int = Field(0, ge=0, description="bands of features that a clip loses")
+    feature_mask_share: float = Field(0.2, ge=0, le=1, description="the widest as a share of all")
 
 
 class Training(Section):
@@ -119,6 +143,7 @@ class Recipe(Section):
     frontend: FrontEndOptions = FrontEndOptions()
     model: ModelOptions = ModelOptions()
     augment: AugmentSection = AugmentSection()
+    masking: Masking = Masking()
     training: Training = Training()
     distillation: Distillation = Distillation()
     window: Window = Window()

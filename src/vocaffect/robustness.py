@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocaffect.audio import decode
-from vocaffect.augment import add_noise
+from vocaffect.augment import add_noise, pink_noise
 from vocaffect.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -26,7 +26,7 @@ OPUS_RATE = 48_000
 
 def noisy(samples: Samples, rng: np.random.Generator, snr_db: float) -> Samples:
     """The clip with pink noise this far below its mean power, never beyond full scale."""
-    return np.asarray(np.clip(add_noise(samples, snr_db, "pink", rng), -1, 1), np.float32)
+    return np.asarray(np.clip(add_noise(samples, snr_db, pink_noise(len(samples), rng)), -1, 1), np.float32)
 
 
 def telephone(samples: Samples, rng: np.random.Generator) -> Samples:

@@ -53,7 +53,14 @@ def test_buckets_waste_little() -> None:
 
 def test_collate_pads_to_whole_hops_and_remembers_what_is_whose() -> None:
     soft = np.array([[0, 0, 0], [0.2, 0.3, 0.5]], np.float32)
-    batch = collate([Item(np.ones(500, np.float32), 1, soft[0]), Item(np.ones(100, np.float32), -1, soft[1])])
+    places = (Place(3, 7), Place(3, 2))
+    batch = collate(
+        [
+            Item(np.ones(500, np.float32), 1, soft[0], places[0]),
+            Item(np.ones(100, np.float32), -1, soft[1], places[1]),
+        ]
+    )
+    assert batch.places.tolist() == [[3, 7], [3, 2]]
     assert batch.samples.shape == (2, 640)
     assert batch.samples.sum() == 600
     assert batch.num_frames.tolist() == [3, 1]

@@ -17,6 +17,7 @@ from vocaffect.metrics import confusion, uar, war
 from vocaffect.models import Network
 from vocaffect.training import checkpoint
 from vocaffect.training.average import Average
+from vocaffect.training.masking import MaskOptions, mask
 from vocaffect.training.runtime import autocast, mixed_precision
 
 Row = dict[str, float]
@@ -47,6 +48,7 @@ class LoopOptions:
     frame_weight: float = 0.0
     distill_weight: float = 0.0
     distill_temperature: float = 1.0
+    masking: MaskOptions = MaskOptions()
     checkpoint_every: int = 10
     amp: Literal["auto", "on", "off"] = "auto"
     seed: int = 0
@@ -170,6 +172,7 @@ class Trainer:
         batch = Batch(*(tensor.to(self.device) for tensor in batch))
         with torch.no_grad():
             (features, active), _ = self.network.frontend(batch.samples)
+            features = self._masked(features, batch)
         with autocast(self.device, self.amp):
             logits, _ = self.network.model(features, active)
         loss = self.loss(logits.float(), active, batch)
@@ -201,6 +204,12 @@ class Trainer:
             rows = (logits[known], active[known], batch.num_frames[known], batch.targets[known])
         frame_weight, smoothing = self.options.frame_weight, self.options.label_smoothing
         return known.float().mean() * utterance_cross_entropy(*rows, frame_weight, smoothing)
+
+    def _masked(self, features: Tensor, batch: Batch) -> Tensor:
+        """Features with SpecAugment's masks, each a function of (seed, epoch, clip)."""
+        planes, hop = self.network.frontend.deltas.order + 1, self.network.frontend.hop
+        options, seed = self.options.masking, self.options.seed
+        return mask(features, batch.num_frames, batch.places, options, seed=seed, planes=planes, hop=hop)
 
     def lower_rate_on_plateau(self, progress: Progress) -> None:
         """Lower the rate once the validation loss has not fallen for ``scheduler_patience`` epochs."""

@@ -1,16 +1,21 @@
 """Augmentation against independent oracles: counted cycles, measured powers, fitted slopes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vocaffect.augment import (
-    NOISE_COLOURS,
+    CODECS,
+    SYNTHETIC_NOISES,
     AugmentOptions,
-    NoiseColour,
+    NoiseKind,
     Parameters,
+    Range,
     Samples,
+    Sounds,
     apply,
     draw,
     pink_noise,
@@ -99,11 +104,14 @@ def test_events_stay_where_they_belong(num_samples: int) -> None:
     assert np.abs(clicks - num_samples // 2).max() <= 320
 
 
-@pytest.mark.parametrize("colour", NOISE_COLOURS)
+VOICES = [(20_000 * voice(100 + 10 * k, 0.3 + 0.2 * k)).astype(np.int16) for k in range(9)]
+
+
+@pytest.mark.parametrize("kind", SYNTHETIC_NOISES)
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 30.0])
-def test_noise_is_at_its_snr(colour: NoiseColour, snr_db: float) -> None:
+def test_noise_is_at_its_snr(kind: NoiseKind, snr_db: float) -> None:
     clean = voice(150)
-    noisy = apply(clean, Parameters(noise_snr_db=snr_db, noise_colour=colour, noise_seed=7))
+    noisy = apply(clean, Parameters(noise_snr_db=snr_db, noise_kind=kind, noise_seed=7), Sounds(VOICES))
     assert 10 * np.log10(power(clean) / power(noisy - clean)) == pytest.approx(snr_db, abs=0.01)
 
 
@@ -145,7 +153,10 @@ def test_each_change_happens_with_its_probability_and_within_its_range() -> None
         assert high >= max(values) > high - 0.02 * (high - low)
     untouched = sum(p == still for p in drawn) / len(drawn)
     assert untouched == pytest.approx(0.7**5, abs=0.03)
-    assert {p.noise_colour for p in drawn if p.noise_snr_db is not None} == set(NOISE_COLOURS)
+    kinds = [p.noise_kind for p in drawn if p.noise_snr_db is not None]
+    assert {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)} == pytest.approx(
+        {"white": 0.5, "pink": 0.5}, abs=0.05
+    )
 
 
 def test_switching_one_change_off_leaves_the_others_as_they_were() -> None:
@@ -156,23 +167,86 @@ def test_switching_one_change_off_leaves_the_others_as_they_were() -> None:
         assert (without.gain_db, without.noise_seed) == (full.gain_db, full.noise_seed)
 
 
+EVERYTHING = AugmentOptions(
+    probability=0.5,
+    noises=SYNTHETIC_NOISES,
+    speed=(0.9, 1.1),
+    reverb_s=(0.1, 0.8),
+    high_pass_hz=(50, 400),
+    low_pass_hz=(2_500, 7_500),
+    tilt_db=(-3, 3),
+    eq_db=(-6, 6),
+    telephone=True,
+    clip_db=(0, 15),
+    codecs=CODECS,
+)
+
+
+def test_later_changes_leave_the_earlier_ones_and_their_generator_as_they_were() -> None:
+    """So that a recipe from before them hears what it always heard."""
+    early = ("tempo", "pitch_semitones", "shift_s", "noise_snr_db", "noise_seed", "gain_db")
+    for seed in range(50):
+        one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        plain, full = draw(one, AugmentOptions(probability=0.5)), draw(other, EVERYTHING)
+        assert [getattr(plain, name) for name in early] == [getattr(full, name) for name in early]
+        assert one.random() == other.random()
+
+
+def test_a_change_can_have_its_own_probability_and_its_draws_stay_where_they_are() -> None:
+    options = replace(EVERYTHING, probabilities={"telephone": 0.1, "eq_db": 0.9})
+    drawn = [draw(np.random.default_rng([2, i]), options) for i in range(3_000)]
+    before = [draw(np.random.default_rng([2, i]), EVERYTHING) for i in range(3_000)]
+    assert np.mean([p.telephone for p in drawn]) == pytest.approx(0.1, abs=0.02)
+    assert np.mean([p.eq_db != () for p in drawn]) == pytest.approx(0.9, abs=0.02)
+    assert [replace(p, telephone=False, eq_db=()) for p in drawn] == [
+        replace(p, telephone=False, eq_db=()) for p in before
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "still"),
+    [
+        ("speed", (0.9, 1.1), 1.0),
+        ("reverb_s", (0.1, 0.8), 0.0),
+        ("high_pass_hz", (50.0, 400.0), None),
+        ("low_pass_hz", (2_500.0, 7_500.0), None),
+        ("tilt_db", (-3.0, 3.0), 0.0),
+        ("clip_db", (0.0, 15.0), 0.0),
+    ],
+)
+def test_later_changes_are_drawn_within_their_ranges(name: str, bounds: Range, still: float | None) -> None:
+    drawn = [draw(np.random.default_rng([4, i]), EVERYTHING) for i in range(3_000)]
+    values = [value for p in drawn if (value := getattr(p, name)) != still]
+    assert len(values) / len(drawn) == pytest.approx(0.5, abs=0.03)
+    assert bounds[0] <= min(values) < bounds[0] + 0.02 * (bounds[1] - bounds[0])
+    assert bounds[1] >= max(values) > bounds[1] - 0.02 * (bounds[1] - bounds[0])
+    if name.endswith("_hz"):
+        assert np.median(values) == pytest.approx(np.sqrt(bounds[0] * bounds[1]), rel=0.1)
+
+
+def test_speed_moves_pitch_and_length_together() -> None:
+    faster = apply(tone(200), Parameters(speed=1.25))
+    assert len(faster) == 25_600
+    assert peak_hz(faster) == pytest.approx(250, rel=2e-3)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    num_samples=st.integers(0, 6_000),
+    num_samples=st.one_of(st.integers(0, 3), st.integers(0, 6_000)),
     seed=st.integers(0, 2**32 - 1),
-    level=st.sampled_from([0.0, 1e-6, 0.1, 1.0]),
+    level=st.sampled_from([0.0, 1e-30, 1e-6, 0.1, 1.0, 100.0]),
 )
 def test_any_clip_stays_finite_float32_in_scale_and_repeatable(num_samples: int, seed: int, level: float) -> None:
     rng = np.random.default_rng(seed)
     samples = (level * rng.uniform(-1, 1, num_samples)).astype(np.float32)
     before = samples.copy()
-    parameters = draw(rng, AugmentOptions(probability=0.8))
-    result = apply(samples, parameters)
+    parameters = draw(rng, replace(EVERYTHING, probability=0.8))
+    result = apply(samples, parameters, Sounds(VOICES), own=3)
     assert result.dtype == np.float32
     assert np.isfinite(result).all()
-    assert np.abs(result).max(initial=0) <= 1
+    assert np.abs(result).max(initial=0) <= max(1.0, level)
     assert (len(result) > 0) == (num_samples > 0)
-    np.testing.assert_array_equal(apply(samples, parameters), result)
+    np.testing.assert_array_equal(apply(samples, parameters, Sounds(VOICES), own=3), result)
     np.testing.assert_array_equal(samples, before)
 
 
@@ -191,6 +265,13 @@ def test_nothing_drawn_leaves_the_clip_as_it_is() -> None:
         ({"noise_snr_db": (float("nan"), 20.0)}, "noise_snr_db"),
         ({"tempo": (0.0, 1.0)}, "tempo"),
         ({"pitch_semitones": (-40.0, 0.0)}, "pitch_semitones"),
+        ({"low_pass_hz": (3_000.0, 9_000.0)}, "low_pass_hz.*between 10 and 7900"),
+        ({"reverb_s": (0.0, 1.0)}, "reverb_s"),
+        ({"noises": ("pinc",)}, "did you mean 'pink'"),
+        ({"noises": ()}, "noises is empty"),
+        ({"codecs": ("mulaw",)}, "did you mean 'mu-law'"),
+        ({"probabilities": {"gain": 0.1}}, "did you mean 'gain_db'"),
+        ({"probabilities": {"gain_db": 2.0}}, "gain_db is 2.0"),
     ],
 )
 def test_senseless_options_are_refused_by_name(options: dict[str, float], word: str) -> None:
