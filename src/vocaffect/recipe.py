@@ -7,7 +7,6 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vocaffect.augment.options import CodecName, NoiseKind
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.files import write_text
 
@@ -64,7 +63,7 @@ class AugmentSection(Section):
     probability: float = Field(0.3, ge=0, le=1, description="of each change on its own")
     probabilities: dict[str, float] = Field(default_factory=dict, description="other ones, by the names below")
     noise_snr_db: tuple[float, float] | None = (10.0, 30.0)
-    noises: tuple[NoiseKind, ...] = Field(("white", "pink"), description="of white, pink and babble, evenly often")
+    noises: tuple[Literal["white", "pink", "babble"], ...] = Field(("white", "pink"), description="evenly often")
     noise_folder: str | None = Field(None, description="recorded noises, one more kind")
     gain_db: tuple[float, float] | None = (-12.0, 12.0)
     tempo: tuple[float, float] | None = (0.85, 1.15)
@@ -79,7 +78,7 @@ class AugmentSection(Section):
     eq_db: tuple[float, float] | None = Field(None, description="in each octave, such as [-6, 6]")
     telephone: bool = Field(False, description="nothing below 300 and above 3,400 Hz")
     clip_db: tuple[float, float] | None = Field(None, description="overload, such as [0, 15]")
-    codecs: tuple[CodecName, ...] = Field((), description="of mu-law and a-law, evenly often")
+    codecs: tuple[Literal["mu-law", "a-law"], ...] = Field((), description="evenly often")
 
 
 class Masking(Section):

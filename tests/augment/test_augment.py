@@ -142,17 +142,17 @@ def test_shift_puts_silence_in_front_or_cuts() -> None:
 
 def test_each_change_happens_with_its_probability_and_within_its_range() -> None:
     options = AugmentOptions(probability=0.3)
-    drawn = [draw(np.random.default_rng([1, i]), options) for i in range(4_000)]
+    drawn = [draw(np.random.default_rng([1, i]), options) for i in range(2_000)]
     names = ["tempo", "pitch_semitones", "shift_s", "noise_snr_db", "gain_db"]
     still = Parameters()
     for name in names:
         values = [getattr(p, name) for p in drawn if getattr(p, name) != getattr(still, name)]
-        assert len(values) / len(drawn) == pytest.approx(0.3, abs=0.03)
+        assert len(values) / len(drawn) == pytest.approx(0.3, abs=0.04)
         low, high = getattr(options, name)
-        assert low <= min(values) < low + 0.02 * (high - low)
-        assert high >= max(values) > high - 0.02 * (high - low)
+        assert low <= min(values) < low + 0.03 * (high - low)
+        assert high >= max(values) > high - 0.03 * (high - low)
     untouched = sum(p == still for p in drawn) / len(drawn)
-    assert untouched == pytest.approx(0.7**5, abs=0.03)
+    assert untouched == pytest.approx(0.7**5, abs=0.04)
     kinds = [p.noise_kind for p in drawn if p.noise_snr_db is not None]
     assert {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)} == pytest.approx(
         {"white": 0.5, "pink": 0.5}, abs=0.05
@@ -194,10 +194,10 @@ def test_later_changes_leave_the_earlier_ones_and_their_generator_as_they_were()
 
 def test_a_change_can_have_its_own_probability_and_its_draws_stay_where_they_are() -> None:
     options = replace(EVERYTHING, probabilities={"telephone": 0.1, "eq_db": 0.9})
-    drawn = [draw(np.random.default_rng([2, i]), options) for i in range(3_000)]
-    before = [draw(np.random.default_rng([2, i]), EVERYTHING) for i in range(3_000)]
-    assert np.mean([p.telephone for p in drawn]) == pytest.approx(0.1, abs=0.02)
-    assert np.mean([p.eq_db != () for p in drawn]) == pytest.approx(0.9, abs=0.02)
+    drawn = [draw(np.random.default_rng([2, i]), options) for i in range(1_500)]
+    before = [draw(np.random.default_rng([2, i]), EVERYTHING) for i in range(1_500)]
+    assert np.mean([p.telephone for p in drawn]) == pytest.approx(0.1, abs=0.03)
+    assert np.mean([p.eq_db != () for p in drawn]) == pytest.approx(0.9, abs=0.03)
     assert [replace(p, telephone=False, eq_db=()) for p in drawn] == [
         replace(p, telephone=False, eq_db=()) for p in before
     ]
@@ -215,11 +215,11 @@ def test_a_change_can_have_its_own_probability_and_its_draws_stay_where_they_are
     ],
 )
 def test_later_changes_are_drawn_within_their_ranges(name: str, bounds: Range, still: float | None) -> None:
-    drawn = [draw(np.random.default_rng([4, i]), EVERYTHING) for i in range(3_000)]
+    drawn = [draw(np.random.default_rng([4, i]), EVERYTHING) for i in range(1_500)]
     values = [value for p in drawn if (value := getattr(p, name)) != still]
-    assert len(values) / len(drawn) == pytest.approx(0.5, abs=0.03)
-    assert bounds[0] <= min(values) < bounds[0] + 0.02 * (bounds[1] - bounds[0])
-    assert bounds[1] >= max(values) > bounds[1] - 0.02 * (bounds[1] - bounds[0])
+    assert len(values) / len(drawn) == pytest.approx(0.5, abs=0.05)
+    assert bounds[0] <= min(values) < bounds[0] + 0.03 * (bounds[1] - bounds[0])
+    assert bounds[1] >= max(values) > bounds[1] - 0.03 * (bounds[1] - bounds[0])
     if name.endswith("_hz"):
         assert np.median(values) == pytest.approx(np.sqrt(bounds[0] * bounds[1]), rel=0.1)
 

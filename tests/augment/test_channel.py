@@ -27,9 +27,10 @@ def response_db(samples: Samples, before: Samples) -> tuple[np.ndarray, np.ndarr
 def test_filters_are_scipy_s_butterworth(order: int, kind: str, corner_hz: float) -> None:
     """Also in their phase: nothing is heard before it happens."""
     samples = noise()
-    named = {"low_pass_hz": corner_hz} if kind == "low" else {"high_pass_hz": corner_hz}
+    low, high = (corner_hz, None) if kind == "low" else (None, corner_hz)
     expected = scipy.signal.sosfilt(scipy.signal.butter(order, corner_hz, kind, fs=RATE, output="sos"), samples)
-    np.testing.assert_allclose(filtered(samples, order=order, **named), expected, atol=2e-5)
+    found = filtered(samples, order=order, low_pass_hz=low, high_pass_hz=high)
+    np.testing.assert_allclose(found, np.asarray(expected), atol=2e-5)
 
 
 def test_the_telephone_keeps_its_band_alone() -> None:
@@ -59,7 +60,7 @@ def test_an_equaliser_sets_each_octave() -> None:
 
 
 def test_filters_together_are_filters_one_after_the_other() -> None:
-    samples = np.concatenate((noise(), np.zeros(4_000, np.float32)))
+    samples = np.pad(noise(), 4_000)
     together = filtered(samples, high_pass_hz=100, low_pass_hz=4_000, order=2, tilt_db=2, telephone=True)
     one = filtered(filtered(samples, high_pass_hz=100, order=2), low_pass_hz=4_000, order=2)
     np.testing.assert_allclose(together, filtered(filtered(one, tilt_db=2), telephone=True), atol=1e-4)

@@ -99,14 +99,15 @@ def _noise(num_samples: int, parameters: Parameters, sounds: Sounds, own: int | 
 
 
 def _through_microphone(samples: Samples, parameters: Parameters) -> Samples:
-    filters = {
-        "high_pass_hz": parameters.high_pass_hz,
-        "low_pass_hz": parameters.low_pass_hz,
-        "telephone": parameters.telephone,
-        "tilt_db": parameters.tilt_db,
-        "eq_db": parameters.eq_db,
-    }
-    return filtered(samples, order=parameters.filter_order, **filters) if any(filters.values()) else samples
+    return filtered(
+        samples,
+        high_pass_hz=parameters.high_pass_hz,
+        low_pass_hz=parameters.low_pass_hz,
+        order=parameters.filter_order,
+        telephone=parameters.telephone,
+        tilt_db=parameters.tilt_db,
+        eq_db=parameters.eq_db,
+    )
 
 
 def _one_of(paths: Sequence[Path], rng: np.random.Generator, what: str) -> Path:

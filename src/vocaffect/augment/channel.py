@@ -32,7 +32,7 @@ def filtered(
     tilt_db: float = 0.0,
     eq_db: tuple[float, ...] = (),
 ) -> Samples:
-    """The clip through a line: all filters as one product of their frequency responses.
+    """The clip through a line: all filters as one product of their frequency responses; by default as it is.
 
     Args:
         samples: the clip.
@@ -43,6 +43,8 @@ def filtered(
         tilt_db: a slope in dB an octave around 1 kHz.
         eq_db: the levels of an equaliser at `EQ_HZ`.
     """
+    if not (high_pass_hz or low_pass_hz or telephone or tilt_db or eq_db):
+        return samples
     num_fft = quick_length(len(samples) + RINGING)
     response: Spectrum = np.ones(num_fft // 2 + 1, np.complex64)
     for corner_hz, slope, high in (
@@ -96,7 +98,8 @@ def _levels(num_fft: int, tilt_db: float, eq_db: tuple[float, ...]) -> npt.NDArr
     level_db = np.float32(tilt_db) * octaves
     if eq_db:
         level_db = level_db + np.interp(octaves, np.log2(np.array(EQ_HZ) / TILT_ABOUT_HZ), eq_db).astype(np.float32)
-    return np.exp(level_db * np.float32(np.log(10) / 20))
+    levels: npt.NDArray[np.float32] = np.exp(level_db * np.float32(np.log(10) / 20))
+    return levels
 
 
 def overloaded(samples: Samples, over_db: float) -> Samples:

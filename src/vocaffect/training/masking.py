@@ -75,7 +75,7 @@ def mask(
             (options.feature_masks, bands[row, 0], width, options.feature_mask_share * width),
         ):
             for wide, where in rng.random((masks, 2)):
-                length = int(wide * (most + 1))
+                length = int(wide * (int(most) + 1))
                 start = int(where * (size - length + 1))
                 kind[start : start + length] = 0
     return features * torch.from_numpy(kept * np.tile(bands, planes)).to(features)
