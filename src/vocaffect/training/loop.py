@@ -48,7 +48,7 @@ class LoopOptions:
     frame_weight: float = 0.0
     distill_weight: float = 0.0
     distill_temperature: float = 1.0
-    masking: MaskOptions = MaskOptions()
+    masking: MaskOptions = field(default_factory=MaskOptions)
     checkpoint_every: int = 10
     amp: Literal["auto", "on", "off"] = "auto"
     seed: int = 0
