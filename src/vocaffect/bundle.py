@@ -40,10 +40,10 @@ class BundleError(VocaffectError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle: its card and the one onnxruntime session that runs it."""
+    """A checked bundle: its card and the one onnxruntime session, or what is as good, that runs it."""
 
     card: Card
-    session: onnxruntime.InferenceSession
+    session: Any
     path: Path | None
 
     def run(self, samples: NDArray[np.float32], state: State | None = None) -> Output:
@@ -69,7 +69,12 @@ def golden_signal(seconds: float) -> NDArray[np.float32]:
 
 def make_golden(model: bytes, card: Card, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
     """The golden vector of an unsealed model: what it answers to `golden_signal(seconds)` here and now."""
-    posterior = _golden_posterior(Bundle(card, _open_session(model, "the model", 1), None), seconds)
+    return golden_of(Bundle(card, _open_session(model, "the model", 1), None), seconds, tolerance)
+
+
+def golden_of(bundle: Bundle, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
+    """The golden vector of a bundle that is open."""
+    posterior = _golden_posterior(bundle, seconds)
     return Golden(seconds=seconds, posterior=[float(p) for p in posterior], tolerance=tolerance)
 
 

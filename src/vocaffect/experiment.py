@@ -5,46 +5,26 @@ model.onnx and what testing finds in test/. A run of all folds holds such a fold
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from vocaffect.audio import read_clip
 from vocaffect.augment import AugmentOptions
-from vocaffect.corpora import Dropped, corpus_names, get_corpus, prepare
+from vocaffect.corpora import Dropped, prepare
 from vocaffect.datasets import EmotionDataset
 from vocaffect.errors import VocaffectError
-from vocaffect.export import write_recognizer
 from vocaffect.files import write_text
 from vocaffect.manifest import Manifest
-from vocaffect.metrics import fit_temperature
-from vocaffect.models import Network
 from vocaffect.plots import plot_training_history
 from vocaffect.recipe import Recipe
-from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run, build_network, loader, open_run, trained_network, validation_loader
+from vocaffect.runs import Run, build_network, loader, open_run, validation_loader
 from vocaffect.splits import Split, audit, make_split
 from vocaffect.training import checkpoint
-from vocaffect.training.loop import Loader, LoopOptions, Progress, predict, train
+from vocaffect.training.loop import Loader, LoopOptions, Progress, train
 from vocaffect.training.masking import MaskOptions
 from vocaffect.training.runtime import choose_device, environment
 from vocaffect.training.transfer import freeze, initialise
-from vocaffect.verification import Reference, Samples
-
-MODEL = "model.onnx"
-INTENDED_USE = (
-    "Research, teaching and applications in which people see what is recognised of their own voice and agree to "
-    "it. Not for inferring emotions at work or in education (forbidden in the EU by the AI Act, article 5(1)(f)), "
-    "and not for decisions about people."
-)
-LIMITS = (
-    "Learned from acted speech: what it recognises is how an emotion is performed, not what anyone feels. Expect "
-    "much lower accuracy on other languages, recording conditions and spontaneous speech than on the corpus."
-)
 
 
 def start_run(
@@ -147,15 +127,6 @@ def train_run(
     )
 
 
-def calibrate(run: Run, network: Network) -> float:
-    """The temperature that the validation speakers ask for; 1 where nobody is held out."""
-    if not run.split.validation:
-        return 1.0
-    whole = validation_loader(run, trim_db=None)
-    logits, targets = predict(network.cpu(), whole, torch.device("cpu"))
-    return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
-
-
 def _loaders(run: Run) -> tuple[Loader, Loader]:
     data, options, augment = run.recipe.data, run.recipe.training, run.recipe.augment
     trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
@@ -203,93 +174,3 @@ def _refuse_heard(manifest: Manifest, split: Split, source: Path | None, allowed
             f"{source} has heard speakers of this run's test side ({names}), so the numbers would flatter: begin "
             "with a run that has not, or pass --allow-leak"
         )
-
-
-def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None, name: str | None = None) -> Path:
-    """Write a run's best model as a bundle, calibrated on its validation speakers.
-
-    Args:
-        run: a trained run.
-        path: the bundle to write.
-        metrics: what the card says of its worth; otherwise what testing this run has found, if it was tested.
-        name: what the recogniser is called; otherwise as the recipe calls it.
-    """
-    network = trained_network(run)
-    window = (run.recipe.window.length_s, run.recipe.window.hop_s)
-    write_recognizer(
-        network,
-        path,
-        name=name or run.recipe.name,
-        labels=run.labels,
-        temperature=calibrate(run, network),
-        window=window,
-        facts={
-            "recipe": run.recipe.model_dump(mode="json"),
-            "manifest_hash": run.manifest.hash,
-            "metrics": dict(metrics if metrics is not None else tested(run.folder)),
-            **terms(run.manifest),
-        },
-    )
-    return path
-
-
-def bundle_of(run: Run) -> Path:
-    """The run's recogniser; exported first, unless that was done since its best model was written."""
-    path, best = run.folder / MODEL, run.folder / checkpoint.BEST
-    current = path.is_file() and best.is_file() and path.stat().st_mtime >= best.stat().st_mtime
-    return path if current else export_run(run, path)
-
-
-def tested(folder: Path) -> dict[str, Any]:
-    """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals."""
-    path = folder / "test" / "metrics.json"
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    kept = (
-        "protocol",
-        "speaker_disjoint",
-        "num_utterances",
-        "num_speakers",
-        "num_folds",
-        "uar",
-        "war",
-        "macro_f1",
-    )
-    return {key: found[key] for key in kept} | {
-        "ece": found["calibration"]["ece"],
-        "recall": {label: row["recall"] for label, row in found["per_class"].items()},
-    }
-
-
-def terms(manifest: Manifest) -> dict[str, Any]:
-    """Licence, intended use and limits of whatever is trained on these clips."""
-    licences = []
-    for name in sorted({utterance.corpus for utterance in manifest}):
-        known = get_corpus(name) if name in corpus_names() else None
-        licences.append(f"{name}: {known.licence if known else 'as its owner says'}")
-    data = "; ".join(licences)
-    return {
-        "licence": {
-            "weights": f"bound by the terms of the data they were learned from ({data})",
-            "data": data,
-        },
-        "intended_use": INTENDED_USE,
-        "limits": LIMITS,
-    }
-
-
-def for_verification(folder: Path, data_root: Path | None) -> tuple[Recognizer, list[Samples], Reference]:
-    """A run's recogniser, four clips of its test side, and its network in torch."""
-    run = open_run(folder, data_root)
-    network = trained_network(run)
-    path = bundle_of(run)
-    chosen = (run.split.of(run.manifest)[2] if run.split.test else run.manifest).utterances[::61][:4]
-    clips = [read_clip(run.manifest.audio_path(utterance)).samples for utterance in chosen]
-
-    def reference(samples: Samples) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            logits = network(torch.from_numpy(samples))[0].logits
-        return np.asarray((logits[:, -1] if network.model.streaming == "window" else logits).numpy())
-
-    return Recognizer.load(path), clips, reference

@@ -1,4 +1,4 @@
-"""From a trained network to a bundle: one ONNX graph that takes samples and state."""
+"""From a trained network to a bundle: one ONNX graph that takes samples and state, or the network itself."""
 
 import contextlib
 import io
@@ -8,16 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vocaffect.bundle import created_now, make_golden, write_bundle
+from vocaffect.bundle import Bundle, created_now, make_golden, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
+from vocaffect.errors import VocaffectError
 from vocaffect.models import Network, NetworkState
 from vocaffect.state import refill, walk
 from vocaffect.units import samples_to_seconds, seconds_to_samples
 
 OPSET = 18
+TOLERANCE = 1e-4
+"""How far from its golden vector a recogniser may be."""
 
 
 class _Flat(nn.Module):
@@ -30,7 +35,7 @@ class _Flat(nn.Module):
     def forward(self, samples: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         state = self._state(samples, tensors) if tensors else None
         (logits, features, active), following = self.network(samples, state)
-        if self.network.model.streaming == "window":
+        if self.network.streaming == "window":
             return logits[:, -1], features, active[..., 0]
         return logits, features, active[..., 0], *(tensor for _, tensor in carried(following))
 
@@ -48,7 +53,7 @@ def carried(state: NetworkState) -> Iterator[tuple[str, Tensor]]:
 
 def state_names(network: Network) -> list[str]:
     """The names of the state tensors that a frame recogniser carries; a window recogniser carries none."""
-    if network.model.streaming == "window":
+    if network.streaming == "window":
         return []
     return [name for name, _ in carried(network.initial_state(1))]
 
@@ -62,7 +67,11 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
     Args:
         network: what to export; left in evaluation mode.
         window_samples: length of the window, for a model that must see a whole one.
+
+    Raises:
+        VocaffectError: if one of its features is a plain function.
     """
+    refuse_plain(network)
     flat = _Flat(network.eval())
     names, hop = state_names(network), network.frontend.hop
     state = [tensor for _, tensor in carried(network.initial_state(2))] if names else []
@@ -117,23 +126,40 @@ def write_recognizer(
         name: what the recogniser is called.
         labels: its classes in order.
         temperature: what its logits are divided by.
-        window: length and hop in seconds, for a model that must see a whole window.
+        window: length and hop in seconds, for a network that must see a whole window.
         facts: the card's remaining fields: recipe, manifest_hash, metrics, licence, intended_use, limits.
 
     Raises:
-        BundleError: if the bundle would be refused at load; nothing is written then.
+        VocaffectError: if no graph can hold the network, or the bundle would be refused at load; nothing is
+            written then.
     """
-    whole = network.model.streaming == "window"
+    model = to_onnx(network, seconds_to_samples(window[0]) if network.streaming == "window" else None)
+    card = describe(network, name=name, labels=labels, temperature=temperature, window=window, facts=facts)
+    card = card.model_copy(update={"golden": make_golden(model, card, tolerance=TOLERANCE)})
+    write_bundle(path, model, card)
+    return card
+
+
+def describe(
+    network: Network,
+    *,
+    name: str,
+    labels: Sequence[str],
+    temperature: float,
+    window: tuple[float, float],
+    facts: Mapping[str, Any],
+) -> Card:
+    """The card of a trained network, for the arguments of `write_recognizer`, but without a golden vector."""
+    whole = network.streaming == "window"
     level, hop = network.frontend.level, network.frontend.hop
-    model = to_onnx(network, seconds_to_samples(window[0]) if whole else None)
-    card = Card(
+    return Card(
         format_version=1,
         name=name,
         labels=list(labels),
         sample_rate=16_000,
         hop=hop,
         latency_s=window[1] if whole else samples_to_seconds(hop),
-        streaming=network.model.streaming,
+        streaming=network.streaming,
         window_s=window[0] if whole else None,
         window_hop_s=window[1] if whole else None,
         state=[
@@ -144,10 +170,38 @@ def write_recognizer(
         silence={"threshold_db": level.silence_db},
         normalisation={"reference_db": level.reference_db, "prior_frames": level.prior_frames},
         temperature=temperature,
-        golden=Golden(seconds=1.0, posterior=[1.0] * len(labels), tolerance=1e-4),
+        golden=Golden(seconds=1.0, posterior=[1.0] * len(labels), tolerance=TOLERANCE),
         created=created_now(),
         **facts,
     )
-    card = card.model_copy(update={"golden": make_golden(model, card, tolerance=1e-4)})
-    write_bundle(path, model, card)
-    return card
+
+
+class _InPython:
+    """A network in the place of the onnxruntime session that a bundle runs on."""
+
+    def __init__(self, network: Network) -> None:
+        self.flat = _Flat(network.eval())
+
+    def run(self, wanted: Sequence[str], feed: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """The outputs in the order of a graph; ``feed`` is in the order of its inputs."""
+        with torch.inference_mode():
+            outputs = self.flat(*map(torch.from_numpy, feed.values()))
+        return [np.asarray(output.numpy()) for output in outputs]
+
+
+def bundle_in_python(network: Network, card: Card) -> Bundle:
+    """A bundle that is no file: its network runs in torch, and may hold features that are plain functions."""
+    return Bundle(card, _InPython(network), None)
+
+
+def refuse_plain(network: Network) -> None:
+    """Refuse a network that no graph can hold.
+
+    Raises:
+        VocaffectError: if one of its features is a plain function.
+    """
+    if names := network.frontend.plain_names:
+        raise VocaffectError(
+            f"feature '{names[0]}' is a plain function, which no file can hold: test and use this run in Python "
+            "(vocaffect.packing.recognizer_of), or write the feature as a class"
+        )

@@ -83,6 +83,11 @@ class Recognizer:
         return self._bundle.card
 
     @property
+    def path(self) -> Path | None:
+        """The file it was read from, if it was."""
+        return self._bundle.path
+
+    @property
     def labels(self) -> list[str]:
         """The labels, in the order of every posterior."""
         return self._bundle.card.labels

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from vocaffect.audio import read_clip
 from vocaffect.evaluation import Predictions, evaluate
-from vocaffect.experiment import bundle_of
 from vocaffect.files import write_text
 from vocaffect.manifest import Utterance
 from vocaffect.metrics import confusion, uar
+from vocaffect.packing import recognizer_of
 from vocaffect.recognizer import Recognizer, Trace
 from vocaffect.report import write_report
 from vocaffect.robustness import CONDITIONS, Condition
@@ -56,7 +56,7 @@ def measure_run(
     runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
     total, heard = sum(len(run.split.test) for run in runs), list[Heard]()
     for run in runs:
-        recognizer = Recognizer.load(bundle_of(run))
+        recognizer = recognizer_of(run)
         for utterance in run.split.of(run.manifest)[2]:
             heard.append(hear(recognizer, run, utterance, CONDITIONS if robustness else {}))
             on_clip(len(heard), total)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from vocaffect.bundle import read_card
 from vocaffect.cli import build_app
 from vocaffect.errors import VocaffectError
-from vocaffect.experiment import bundle_of, for_verification, start_run, train_run
+from vocaffect.experiment import start_run, train_run
+from vocaffect.packing import bundle_of, for_verification
 from vocaffect.recipe import Recipe
 from vocaffect.recognizer import Recognizer
 from vocaffect.runs import Run

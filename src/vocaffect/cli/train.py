@@ -98,7 +98,8 @@ def _train_one(
     allow_leak: bool,
     console: "Console",
 ) -> None:
-    from vocaffect.experiment import bundle_of, start_run, train_run
+    from vocaffect.experiment import start_run, train_run
+    from vocaffect.packing import recognizer_of
 
     run = start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
     with _bar(console) as bar:
@@ -120,8 +121,8 @@ def _train_one(
             bar.stop()
             console.print(f"stopped; the same command with --resume goes on with {folder}")
             raise typer.Exit(130) from None
-    path = bundle_of(run)
-    console.print(f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}; recogniser in {path}")
+    where = recognizer_of(run).path or f"{folder}, for Python alone"
+    console.print(f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}; recogniser in {where}")
 
 
 def _line(progress: "Progress") -> str:
@@ -171,7 +172,7 @@ def export(
     """
     _need_train_extra()
     from vocaffect.bundle import read_card
-    from vocaffect.experiment import export_run, tested
+    from vocaffect.packing import export_run, tested
     from vocaffect.runs import fold_folders, open_run
 
     if fold_folders(run) != [run]:
@@ -204,7 +205,7 @@ def verify_command(
 
     if Path(target).is_dir():
         _need_train_extra()
-        from vocaffect.experiment import for_verification
+        from vocaffect.packing import for_verification
 
         recognizer, clips, reference = for_verification(Path(target), data_root)
     else:

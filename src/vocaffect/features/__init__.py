@@ -1,5 +1,6 @@
 """Features on the one signal path: torch modules that take samples and an explicit state."""
 
+from vocaffect.features.base import Feature, Frames
 from vocaffect.features.chroma import Chroma
 from vocaffect.features.deltas import Deltas
 from vocaffect.features.framing import Framing
@@ -7,7 +8,8 @@ from vocaffect.features.frontend import FrontEnd, FrontEndOutput, FrontEndState
 from vocaffect.features.level import Level
 from vocaffect.features.mel import Mel
 from vocaffect.features.mfcc import Mfcc
-from vocaffect.features.registry import Feature, Frames, build_feature, feature_names, register_feature
+from vocaffect.features.plain import PlainFeature
+from vocaffect.features.registry import build_feature, feature_names, register_feature
 from vocaffect.features.rms import Rms
 from vocaffect.features.spectral import Centroid, Flatness, Rolloff
 from vocaffect.features.spectrum import PowerSpectrum
@@ -27,6 +29,7 @@ __all__ = [
     "Level",
     "Mel",
     "Mfcc",
+    "PlainFeature",
     "PowerSpectrum",
     "Rms",
     "Rolloff",

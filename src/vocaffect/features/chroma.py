@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from vocaffect.features.registry import Feature, Frames, register_feature
+from vocaffect.features.base import Feature, Frames
+from vocaffect.features.registry import register_feature
 
 LOWEST_A_HZ = 27.5
 """Octaves are counted from the lowest A of a piano."""

@@ -1,15 +1,17 @@
 """The front end: samples in, normalised features and a silence mask out, with an explicit state."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from vocaffect.features.base import Frames
 from vocaffect.features.deltas import Deltas
 from vocaffect.features.framing import Framing
 from vocaffect.features.level import Level, LevelState
-from vocaffect.features.registry import Frames, build_feature
+from vocaffect.features.plain import PlainFeature
+from vocaffect.features.registry import build_feature
 from vocaffect.features.spectrum import PowerSpectrum
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
@@ -67,8 +69,13 @@ class FrontEnd(nn.Module):
         self.framing = Framing(win, self.hop)
         self.level = Level(silence_db, reference_db, level_prior_s, SAMPLE_RATE / self.hop)
         self.spectrum = PowerSpectrum(win)
-        parts = [build_feature(name, sample_rate=SAMPLE_RATE, win=win, **given) for name, given in features.items()]
+        shape = {"sample_rate": SAMPLE_RATE, "win": win, "hop": self.hop}
+        parts = [build_feature(name, **shape, **given) for name, given in features.items()]
         self.parts = nn.ModuleList(parts)
+        self.streaming: Literal["frame", "window"] = "frame"
+        if any(part.streaming == "window" for part in parts):
+            self.streaming = "window"
+        self.plain_names = [part.name for part in parts if isinstance(part, PlainFeature)]
         width = sum(part.num_features for part in parts)
         self.deltas = Deltas(width, deltas)
         self.num_features = self.deltas.num_features

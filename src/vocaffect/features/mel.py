@@ -9,8 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+from vocaffect.features.base import Feature, Frames
 from vocaffect.features.level import DB_PER_NEPER
-from vocaffect.features.registry import Feature, Frames, register_feature
+from vocaffect.features.registry import register_feature
 
 POWER_FLOOR = 1e-10
 """Band energy below which the logarithm stays at -100 dB."""

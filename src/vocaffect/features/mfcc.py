@@ -9,8 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+from vocaffect.features.base import Feature, Frames
 from vocaffect.features.mel import Mel
-from vocaffect.features.registry import Feature, Frames, register_feature
+from vocaffect.features.registry import register_feature
 
 
 def cosine_basis(num_mels: int, num_coefficients: int) -> Tensor:

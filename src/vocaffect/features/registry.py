@@ -1,41 +1,19 @@
-"""The features a recipe can name, and what every feature is: a module from frames to numbers."""
+"""The features a recipe can name."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
-
-from torch import Tensor, nn
+from typing import Any, TypeVar
 
 from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.features.base import Feature
+from vocaffect.features.plain import PlainFeature, PlainFunction
+from vocaffect.registry import enter
 
-
-class Frames(NamedTuple):
-    """What a feature may look at: one frame at a time, nothing of the clip.
-
-    ``samples``: ``(batch, num_frames, win)`` as they came.
-    ``power``: ``(batch, num_frames, num_bins)``, the power spectrum at the reference level.
-    ``power_gain``: ``(batch, num_frames, 1)``, what brought the power to the reference level.
-    """
-
-    samples: Tensor
-    power: Tensor
-    power_gain: Tensor
-
-
-class Feature(nn.Module):
-    """One registered feature: ``forward(frames: Frames) -> (batch, num_frames, num_features)``.
-
-    Built with ``sample_rate`` and ``win`` (samples in a frame) and its own parameters from the recipe.
-    """
-
-    num_features: int
-
-
-_REGISTRY: dict[str, type[Feature]] = {}
-F = TypeVar("F", bound=type[Feature])
+_REGISTRY: dict[str, type[Feature] | PlainFunction] = {}
+F = TypeVar("F", bound=type[Feature] | PlainFunction)
 
 
 def register_feature(name: str) -> Callable[[F], F]:
-    """Make a feature known to recipes under a name.
+    """Make a `Feature` class, or a plain function of a whole signal, known to recipes under a name.
 
     >>> @register_feature("doctest_energy")
     ... class Energy(Feature):
@@ -46,29 +24,42 @@ def register_feature(name: str) -> Callable[[F], F]:
     ...         return frames.power.sum(-1, keepdim=True)
     >>> build_feature("doctest_energy", sample_rate=16_000, win=400).num_features
     1
+
+    >>> @register_feature("doctest_plain")
+    ... def peak(wav, sr, params):
+    ...     return abs(wav).max(keepdims=True)
+    >>> build_feature("doctest_plain", sample_rate=16_000, win=400).streaming
+    'window'
+
+    Raises:
+        VocaffectError: if the name is taken, or stands for neither.
     """
 
     def register(thing: F) -> F:
-        if name in _REGISTRY and _REGISTRY[name].__qualname__ != thing.__qualname__:
-            raise VocaffectError(f"there is a feature '{name}' already: register yours under another name")
-        _REGISTRY[name] = thing
+        if (isinstance(thing, type) and not issubclass(thing, Feature)) or not callable(thing):
+            raise VocaffectError(f"feature '{name}' is no vocaffect.features.Feature: derive your class from it")
+        enter(_REGISTRY, "feature", name, thing)
         return thing
 
     return register
 
 
-def build_feature(name: str, **parameters: Any) -> Feature:
-    """Build a registered feature from plain keyword arguments.
+def build_feature(name: str, *, sample_rate: int, win: int, hop: int = 160, **parameters: Any) -> Feature:
+    """Build a registered feature from plain keyword arguments; a plain function is given them as its ``params``.
 
     Raises:
         VocaffectError: if no feature has that name, or it does not know a parameter.
     """
     if name not in _REGISTRY:
         raise VocaffectError(unknown_name("feature", name, _REGISTRY))
+    thing = _REGISTRY[name]
+    if not isinstance(thing, type):
+        return PlainFeature(name, thing, sample_rate, win, hop, parameters)
     try:
-        return _REGISTRY[name](**parameters)
+        feature: Feature = thing(sample_rate=sample_rate, win=win, **parameters)
     except (TypeError, ValueError) as error:
         raise VocaffectError(f"feature '{name}' cannot be built from {parameters}: {error}") from error
+    return feature
 
 
 def feature_names() -> list[str]:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from vocaffect.features.registry import Feature, Frames, register_feature
+from vocaffect.features.base import Feature, Frames
+from vocaffect.features.registry import register_feature
 
 FLOOR = 1e-12
 """Mean square below which a frame counts as -120 dB."""

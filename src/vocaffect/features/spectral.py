@@ -7,7 +7,8 @@ centroid and rolloff weigh frequencies by magnitude, flatness by power; frequenc
 import torch
 from torch import Tensor
 
-from vocaffect.features.registry import Feature, Frames, register_feature
+from vocaffect.features.base import Feature, Frames
+from vocaffect.features.registry import register_feature
 
 MAGNITUDE_FLOOR, POWER_FLOOR = 1e-10, 1e-10
 """Below which a spectrum counts as empty, and a bin's power as this much."""

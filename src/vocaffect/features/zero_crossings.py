@@ -6,7 +6,8 @@ their sign.
 
 from torch import Tensor
 
-from vocaffect.features.registry import Feature, Frames, register_feature
+from vocaffect.features.base import Feature, Frames
+from vocaffect.features.registry import register_feature
 
 
 @register_feature("zero_crossings")

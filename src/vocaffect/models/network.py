@@ -1,6 +1,6 @@
 """The whole signal path as one module: samples and state in, logits and state out."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -33,6 +33,11 @@ class Network(nn.Module):
     def __init__(self, frontend: FrontEnd, model: Model) -> None:
         super().__init__()
         self.frontend, self.model = frontend, model
+
+    @property
+    def streaming(self) -> Literal["frame", "window"]:
+        """``window`` where the model or a feature must see a whole window."""
+        return "window" if "window" in (self.frontend.streaming, self.model.streaming) else "frame"
 
     def initial_state(self, batch: int) -> NetworkState:
         """All zeros."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor, nn
 
 from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.registry import enter
 
 
 class Model(nn.Module):
@@ -34,9 +35,7 @@ def register_model(name: str) -> Callable[[M], M]:
     """Make a model known to recipes under a name, and to the tests of the laws that every model keeps."""
 
     def register(thing: M) -> M:
-        if name in _REGISTRY and _REGISTRY[name].__qualname__ != thing.__qualname__:
-            raise VocaffectError(f"there is a model '{name}' already: register yours under another name")
-        _REGISTRY[name] = thing
+        enter(_REGISTRY, "model", name, thing)
         return thing
 
     return register

@@ -1,0 +1,162 @@
+"""From a trained run to its recogniser: one file, or in Python where no file can hold it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vocaffect.audio import read_clip
+from vocaffect.bundle import golden_of
+from vocaffect.card import Card
+from vocaffect.corpora import corpus_names, get_corpus
+from vocaffect.export import TOLERANCE, bundle_in_python, describe, refuse_plain, write_recognizer
+from vocaffect.files import write_text
+from vocaffect.manifest import Manifest
+from vocaffect.metrics import fit_temperature
+from vocaffect.models import Network
+from vocaffect.recognizer import Recognizer
+from vocaffect.runs import Run, build_network, open_run, trained_network, validation_loader
+from vocaffect.training import checkpoint
+from vocaffect.training.loop import predict
+from vocaffect.verification import Reference, Samples
+
+MODEL, CARD = "model.onnx", "card.json"
+INTENDED_USE = (
+    "Research, teaching and applications in which people see what is recognised of their own voice and agree to "
+    "it. Not for inferring emotions at work or in education (forbidden in the EU by the AI Act, article 5(1)(f)), "
+    "and not for decisions about people."
+)
+LIMITS = (
+    "Learned from acted speech: what it recognises is how an emotion is performed, not what anyone feels. Expect "
+    "much lower accuracy on other languages, recording conditions and spontaneous speech than on the corpus."
+)
+
+
+def calibrate(run: Run, network: Network) -> float:
+    """The temperature that the validation speakers ask for; 1 where nobody is held out."""
+    if not run.split.validation:
+        return 1.0
+    whole = validation_loader(run, trim_db=None)
+    logits, targets = predict(network.cpu(), whole, torch.device("cpu"))
+    return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
+
+
+def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None, name: str | None = None) -> Path:
+    """Write a run's best model as a bundle, calibrated on its validation speakers.
+
+    Args:
+        run: a trained run.
+        path: the bundle to write.
+        metrics: what the card says of its worth; otherwise what testing this run has found, if it was tested.
+        name: what the recogniser is called; otherwise as the recipe calls it.
+
+    Raises:
+        VocaffectError: if a feature is a plain function.
+    """
+    network = trained_network(run)
+    refuse_plain(network)
+    write_recognizer(network, path, **_description(run, network, metrics, name))
+    return path
+
+
+def bundle_of(run: Run) -> Path:
+    """The run's recogniser as a file; exported first, unless that was done since its best model was written."""
+    path = run.folder / MODEL
+    return path if _is_current(path) else export_run(run, path)
+
+
+def recognizer_of(run: Run) -> Recognizer:
+    """The run's recogniser: its bundle, or in Python where a feature is a plain function.
+
+    What `vocaffect.Recognizer` offers is the same either way; in Python it needs torch and the feature's code.
+    """
+    if not build_network(run).frontend.plain_names:
+        return Recognizer.load(bundle_of(run))
+    network, path = trained_network(run), run.folder / CARD
+    if not _is_current(path):
+        card = describe(network, **_description(run, network))
+        golden = golden_of(bundle_in_python(network, card), tolerance=TOLERANCE)
+        write_text(path, card.model_copy(update={"golden": golden}).model_dump_json(indent=1) + "\n")
+    return Recognizer(bundle_in_python(network, Card.model_validate_json(path.read_text(encoding="utf-8"))))
+
+
+def _is_current(path: Path) -> bool:
+    """Whether a file beside a run's best model was written after it."""
+    best = path.parent / checkpoint.BEST
+    return path.is_file() and best.is_file() and path.stat().st_mtime >= best.stat().st_mtime
+
+
+def _description(
+    run: Run, network: Network, metrics: Mapping[str, Any] | None = None, name: str | None = None
+) -> dict[str, Any]:
+    """What `vocaffect.export.describe` is to say of a run's recogniser."""
+    return {
+        "name": name or run.recipe.name,
+        "labels": run.labels,
+        "temperature": calibrate(run, network),
+        "window": (run.recipe.window.length_s, run.recipe.window.hop_s),
+        "facts": {
+            "recipe": run.recipe.model_dump(mode="json"),
+            "manifest_hash": run.manifest.hash,
+            "metrics": dict(metrics if metrics is not None else tested(run.folder)),
+            **terms(run.manifest),
+        },
+    }
+
+
+def tested(folder: Path) -> dict[str, Any]:
+    """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals."""
+    path = folder / "test" / "metrics.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    kept = (
+        "protocol",
+        "speaker_disjoint",
+        "num_utterances",
+        "num_speakers",
+        "num_folds",
+        "uar",
+        "war",
+        "macro_f1",
+    )
+    return {key: found[key] for key in kept} | {
+        "ece": found["calibration"]["ece"],
+        "recall": {label: row["recall"] for label, row in found["per_class"].items()},
+    }
+
+
+def terms(manifest: Manifest) -> dict[str, Any]:
+    """Licence, intended use and limits of whatever is trained on these clips."""
+    licences = []
+    for name in sorted({utterance.corpus for utterance in manifest}):
+        known = get_corpus(name) if name in corpus_names() else None
+        licences.append(f"{name}: {known.licence if known else 'as its owner says'}")
+    data = "; ".join(licences)
+    return {
+        "licence": {
+            "weights": f"bound by the terms of the data they were learned from ({data})",
+            "data": data,
+        },
+        "intended_use": INTENDED_USE,
+        "limits": LIMITS,
+    }
+
+
+def for_verification(folder: Path, data_root: Path | None) -> tuple[Recognizer, list[Samples], Reference]:
+    """A run's recogniser, four clips of its test side, and its network in torch."""
+    run = open_run(folder, data_root)
+    network = trained_network(run)
+    chosen = (run.split.of(run.manifest)[2] if run.split.test else run.manifest).utterances[::61][:4]
+    clips = [read_clip(run.manifest.audio_path(utterance)).samples for utterance in chosen]
+
+    def reference(samples: Samples) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(samples))[0].logits
+        return np.asarray((logits[:, -1] if network.streaming == "window" else logits).numpy())
+
+    return recognizer_of(run), clips, reference
