@@ -84,7 +84,7 @@ def test_it_never_hears_what_clips_are_filled_up_with() -> None:
     ],
 )
 def test_what_is_no_feature_is_refused_when_it_is_built(result: object, message: str) -> None:
-    register_feature("bad_test")(lambda wav, sr, params: result)  # type: ignore[arg-type, return-value]
+    register_feature("bad_test")(lambda wav, sr, params: result)  # type: ignore[type-var]
     with pytest.raises(VocaffectError, match=message):
         FrontEnd({"bad_test": {}})
 
@@ -94,7 +94,7 @@ def test_a_width_that_changes_and_a_function_that_fails_midway() -> None:
     def fickle(wav: NDArray[np.float32], sr: int, params: Params) -> NDArray[np.float32]:
         if len(wav) < 1_000:
             raise IndexError("too short for me")
-        return np.zeros((len(wav) // 1_600, 4))
+        return np.zeros((len(wav) // 1_600, 4), np.float32)
 
     frontend = FrontEnd({"fickle_test": {}})
     with pytest.raises(VocaffectError, match="the same for every clip"):
