@@ -8,11 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from vocaffect.bundle import make_golden, write_bundle
 from vocaffect.card import Card
+
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")  # how long an example takes hangs on who else is computing
 
 HOP = 160
 LABELS = ["neutral", "happy", "sad"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from vocaffect.evaluation import Predictions, evaluate
-from vocaffect.report import Block, Sentence, Table, as_html, as_markdown, document, write_report
+from vocaffect.pages import Block, Sentence, Table, as_html, as_markdown
+from vocaffect.report import document, write_report
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class VocaffectError(Exception):
@@ -18,3 +19,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return f"{kind} '{name}' is not known; {hint}Known: {', '.join(names) or '(none)'}"
+
+
+def need_extra(what: str, extra: str, *packages: str) -> None:
+    """Refuse, with the line that mends it, where packages of an extra are not installed.
+
+    Raises:
+        VocaffectError: as in ``sweeping needs optuna: pip install 'vocaffect[tune]'``.
+    """
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise VocaffectError(f"{what} needs {', '.join(missing)}: pip install 'vocaffect[{extra}]'")

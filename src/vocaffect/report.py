@@ -1,51 +1,15 @@
-"""The report of a tested run: one document of headings, sentences, tables and pictures, as Markdown and as HTML."""
+"""The report of a tested run: what it says, in order, and the pictures beside it."""
 
-import base64
-import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vocaffect.files import write_text
+from vocaffect.pages import Block, Heading, Picture, Sentence, Table, as_html, as_markdown, percent
 from vocaffect.plots import plot_confusion_matrix, plot_reliability, plot_uar_by_seconds
 
 Evaluation = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Heading:
-    """The title of a section."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """A paragraph; a warning stands out."""
-
-    text: str
-    warning: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text below a header; the first column names the row."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG beside the report."""
-
-    name: str
-    alt: str
-
-
-Block = Heading | Sentence | Table | Picture
 
 
 def write_report(folder: Path | str, evaluation: Evaluation, *, title: str = "Test report") -> Path:
@@ -170,15 +134,6 @@ def _robustness(evaluation: Evaluation) -> Iterable[Block]:
         )
 
 
-def percent(share: float | None) -> str:
-    """A share in per cent, and a dash where it is unknown.
-
-    >>> percent(0.4863), percent(None)
-    ('48.6%', '-')
-    """
-    return "-" if share is None else f"{share:.1%}"
-
-
 def _interval(found: Mapping[str, float | None]) -> str:
     return "-" if found["low"] is None else f"{percent(found['low'])} to {percent(found['high'])}"
 
@@ -186,67 +141,3 @@ def _interval(found: Mapping[str, float | None]) -> str:
 def _with_interval(found: Mapping[str, float | None]) -> str:
     known = "" if found["low"] is None else f" (95% interval {_interval(found)})"
     return percent(found["value"]) + known
-
-
-def as_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The document in GitHub's Markdown; pictures are the files beside it.
-
-    >>> print(as_markdown("Test", [Table(("emotion", "recall"), (("sad", "50.0%"),))]), end="")
-    # Test
-    <BLANKLINE>
-    | emotion | recall |
-    |:--|--:|
-    | sad | 50.0% |
-    """
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    def render(block: Block) -> str:
-        match block:
-            case Heading(text):
-                return f"## {text}"
-            case Sentence(text, warning):
-                return f"> **{text}**" if warning else text
-            case Table(header, rows):
-                ruler = "|:--|" + "--:|" * (len(header) - 1)
-                return "\n".join([line(header), ruler, *map(line, rows)])
-            case Picture(name, alt):
-                return f"![{alt}]({name})"
-
-    return "\n\n".join([f"# {title}", *map(render, blocks)]) + "\n"
-
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 46rem; margin: 2rem auto;
-  padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid #e6e6e6 }
-th:first-child, td:first-child { text-align: left } th { font-weight: 600 }
-img { max-width: 100%; max-height: 36rem }
-.warning { border-left: 4px solid #d55e00; padding-left: 1rem; font-weight: 600 }
-"""
-
-
-def as_html(title: str, blocks: Sequence[Block], folder: Path) -> str:
-    """The document as one HTML file that holds the pictures of ``folder`` and asks the network for nothing."""
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    def render(block: Block) -> str:
-        match block:
-            case Heading(text):
-                return f"<h2>{html.escape(text)}</h2>"
-            case Sentence(text, warning):
-                return f"<p{' class=warning' * warning}>{html.escape(text)}</p>"
-            case Table(header, rows):
-                return f"<table>{row('th', header)}{''.join(row('td', cells) for cells in rows)}</table>"
-            case Picture(name, alt):
-                data = base64.b64encode((folder / name).read_bytes()).decode()
-                return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
-
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *map(render, blocks)])
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
