@@ -24,7 +24,14 @@ from vocaffect.cli import build_app
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-PAGES = ("README.md", "docs/quickstart.md", "docs/streaming.md", "docs/bundle.md", "docs/extending.md")
+PAGES = (
+    "README.md",
+    "docs/quickstart.md",
+    "docs/streaming.md",
+    "docs/bundle.md",
+    "docs/comparing.md",
+    "docs/extending.md",
+)
 BLOCK = re.compile(r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?!https?:)(?P<target>[^)#\s]+)")
 SHELL = {"|", ">"}
