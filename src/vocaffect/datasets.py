@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from vocaffect.audio import read_clip
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw
+from vocaffect.errors import VocaffectError
 from vocaffect.manifest import Manifest
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
@@ -74,6 +75,7 @@ class EmotionDataset(Dataset[Item]):
         soft: NDArray[np.float32] | None = None,
     ) -> None:
         self.augment, self.seed, self.crop_s = augment, seed, crop_s
+        self.names = [utterance.path for utterance in manifest.utterances]
         numbers = {label: number for number, label in enumerate(labels)}
         self.targets = [numbers.get(utterance.emotion, -1) for utterance in manifest.utterances]
         self.soft = np.zeros((len(manifest), len(labels)), np.float32) if soft is None else soft
@@ -106,28 +108,64 @@ class EmotionDataset(Dataset[Item]):
 class BucketSampler(Sampler[list[Place]]):
     """Batches of clips of similar length, in an order that is a function of (seed, epoch).
 
-    Clips are shuffled, sorted by length within pools of ``pool`` batches, cut into batches, and the batches
-    shuffled: little padding, and much of the randomness. Without ``shuffle``, clips come sorted by length.
+    Clips are shuffled, sorted by length within pools of about ``pool`` batches, cut into batches, and the batches
+    shuffled: little padding, and much of the randomness. Without ``shuffle``, clips come sorted by length. Pools and
+    batches are cut evenly, so no batch is a small rest.
+
+    Attributes:
+        epoch: whose batches come next.
+        start: how many of them are left out, as they were learned from before.
+
+    Args:
+        lengths: of the clips, in samples.
+        batch_size: the most clips of a batch, over all processes.
+        seed: of the order.
+        shuffle: whether the order is random.
+        pool: batches that are sorted together.
+        share: this process' number and how many there are: each gets a part of every batch.
+
+    Raises:
+        VocaffectError: if batches have fewer clips than there are processes.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int = 0, shuffle: bool = True, pool: int = 10
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        pool: int = 10,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self.lengths, self.batch_size = np.asarray(lengths), batch_size
-        self.seed, self.shuffle, self.pool, self.epoch = seed, shuffle, pool, 0
+        self.lengths, self.batch_size, self.seed, self.shuffle = np.asarray(lengths), batch_size, seed, shuffle
+        self.pool_size = batch_size * pool if shuffle else max(len(lengths), 1)
+        self.share, self.epoch, self.start = share, 0, 0
+        smallest = min(map(len, self._batches(np.arange(len(lengths)))), default=0)
+        if 0 < smallest < share[1]:
+            raise VocaffectError(
+                f"a batch of {smallest} clips cannot be shared by {share[1]} processes: "
+                f"set training.batch_size to {2 * share[1]} at least, or start fewer processes"
+            )
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return len(self._batches(np.arange(len(self.lengths))))
 
     def __iter__(self) -> Iterator[list[Place]]:
         rng = np.random.default_rng([self.seed, self.epoch, len(self.lengths)])
-        order = rng.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
-        size = self.batch_size * self.pool if self.shuffle else max(len(order), 1)
-        pools = [order[i : i + size] for i in range(0, len(order), size)]
-        sorted_ = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-        batches = [sorted_[i : i + self.batch_size] for i in range(0, len(sorted_), self.batch_size)]
-        for i in rng.permutation(len(batches)) if self.shuffle else range(len(batches)):
-            yield [Place(self.epoch, int(index)) for index in batches[i]]
+        count, (rank, world) = len(self.lengths), self.share
+        batches = self._batches(rng.permutation(count) if self.shuffle else np.arange(count))
+        turns = rng.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
+        for turn in turns[self.start :]:
+            yield [Place(self.epoch, int(index)) for index in batches[turn][rank::world]]
+
+    def _batches(self, order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        sorted_ = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in evenly(order, self.pool_size)]
+        return [batch for pool in sorted_ for batch in evenly(pool, self.batch_size)]
+
+
+def evenly(order: NDArray[np.intp], most: int) -> list[NDArray[np.intp]]:
+    """Cut into as few parts of at most ``most`` as will do, whose sizes differ by one at most."""
+    return np.array_split(order, -(-len(order) // most)) if len(order) else []
 
 
 def collate(items: Sequence[Item], hop: int = 160) -> Batch:

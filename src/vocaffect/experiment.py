@@ -20,10 +20,13 @@ from vocaffect.plots import plot_training_history
 from vocaffect.recipe import Recipe
 from vocaffect.runs import Run, build_network, loader, open_run, validation_loader
 from vocaffect.splits import Split, audit, make_split
-from vocaffect.training import checkpoint
-from vocaffect.training.loop import Loader, LoopOptions, Progress, train
+from vocaffect.training import checkpoint, ranks
+from vocaffect.training.loop import train
 from vocaffect.training.masking import MaskOptions
+from vocaffect.training.options import LoopOptions
+from vocaffect.training.progress import Progress
 from vocaffect.training.runtime import choose_device, environment
+from vocaffect.training.trainer import Loader
 from vocaffect.training.transfer import freeze, initialise
 
 
@@ -42,9 +45,9 @@ def start_run(
         VocaffectError: if the folder holds another run, the data cannot be read, the split leaks, or the recipe
             names a feature or model that cannot be built; nothing is written then.
     """
-    if resume and (folder / checkpoint.LAST).is_file():
+    if resume and checkpoint.resumable(folder):
         return open_run(folder, data_root)
-    if (folder / checkpoint.LAST).is_file():
+    if checkpoint.resumable(folder):
         raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
     manifest = manifest if manifest is not None else read_data(recipe, data_root)
     split = make_split(
@@ -87,16 +90,19 @@ def train_run(
     on_epoch: Callable[[Progress], None] = lambda progress: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Progress:
-    """Train a run to its end; after each epoch metrics.jsonl and training_history.png tell how it goes."""
+    """Train a run to its end; after each epoch metrics.jsonl and training_history.png tell how it goes.
+
+    Where several processes train together, each calls this; the first alone writes and has ``on_epoch`` called.
+    """
     options, device = run.recipe.training, choose_device(run.recipe.training.device)
-    write_text(run.folder / "environment.json", json.dumps(environment(device), indent=1) + "\n")
+    ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(environment(device), indent=1) + "\n"))
     training, validation = _loaders(run)
     torch.manual_seed(run.recipe.seed)
     network = build_network(run)
     dataset = training.batches.dataset
     assert isinstance(dataset, EmotionDataset)
     network.frontend.fit([torch.from_numpy(dataset.samples(i)) for i in range(len(dataset))])
-    resume = resume and (run.folder / checkpoint.LAST).is_file()
+    resume = resume and ranks.first(lambda: bool(checkpoint.resumable(run.folder)))
     source = _source(run.recipe)
     if source is not None and not resume:
         on_note(f"{source}: {initialise(network, source).sentence()}")
@@ -124,6 +130,7 @@ def train_run(
         resume=resume,
         on_batch=on_batch,
         on_epoch=after_epoch,
+        on_note=on_note,
     )
 
 
@@ -139,8 +146,9 @@ def _loaders(run: Run) -> tuple[Loader, Loader]:
         margin_s=data.margin_s,
         crop_s=options.crop_s,
     )
-    batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers)
-    return batches, validation_loader(run, trim_db)
+    share = (ranks.rank(), ranks.world())
+    batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers, share)
+    return batches, validation_loader(run, trim_db, share)
 
 
 def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vocaffect.errors import VocaffectError
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -13,20 +15,29 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     The temporary file is flushed to the disk, renamed over ``path``, and the folder is flushed too; after
     an error it is removed and ``path`` is as it was.
+
+    Raises:
+        VocaffectError: if the disk is full, or the system will not write there for another reason.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    target, temporary = Path(path), None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
         flush(temporary)
         temporary.replace(target)
         flush(target.parent)
+    except OSError as error:
+        raise VocaffectError(
+            f"{target} could not be written ({error.strerror or error}): make room or choose another folder, then go "
+            "on; what was there before is untouched"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:

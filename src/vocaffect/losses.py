@@ -1,5 +1,7 @@
 """What training minimises: functions of logits, targets and the frames that count."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,11 @@ def decisions(logits: Tensor, num_frames: Tensor) -> Tensor:
     return logits[torch.arange(len(logits), device=logits.device), num_frames - 1]
 
 
+def own(count: Tensor) -> Tensor:
+    """The count itself: of a batch that one process has to itself."""
+    return count
+
+
 def utterance_cross_entropy(
     logits: Tensor,
     active: Tensor,
@@ -17,6 +24,7 @@ def utterance_cross_entropy(
     targets: Tensor,
     frame_weight: float = 0.0,
     label_smoothing: float = 0.0,
+    total: Callable[[Tensor], Tensor] = own,
 ) -> Tensor:
     """Cross-entropy of the decision at the end of each utterance, and of the decisions on the way there.
 
@@ -27,17 +35,23 @@ def utterance_cross_entropy(
         logits: running decisions, ``(batch, num_frames, num_labels)``.
         active: 1 where something sounds, ``(batch, num_frames, 1)``.
         num_frames: how many frames are an utterance's own, ``(batch,)``.
-        targets: ``(batch,)``.
+        targets: ``(batch,)``; a clip with -1 has no label and adds nothing.
         frame_weight: ``w``.
         label_smoothing: share of the target spread over all labels.
+        total: turns a count in this batch into that of the whole, where the batch is a share of a larger one;
+            the losses of the shares then add up to the loss of the whole.
     """
-    last = F.cross_entropy(decisions(logits, num_frames), targets, label_smoothing=label_smoothing)
+    ends = decisions(logits, num_frames)
+    summed = F.cross_entropy(ends, targets, label_smoothing=label_smoothing, reduction="sum", ignore_index=-1)
+    last = summed / total(summed.new_tensor(len(targets)))
     if frame_weight == 0:
         return last
     spread = targets[:, None].expand(-1, logits.shape[1])
-    every = F.cross_entropy(logits.transpose(1, 2), spread, label_smoothing=label_smoothing, reduction="none")
+    every = F.cross_entropy(
+        logits.transpose(1, 2), spread, label_smoothing=label_smoothing, reduction="none", ignore_index=-1
+    )
     counted = _counted(active, num_frames)
-    return torch.lerp(last, (every * counted).sum() / counted.sum().clamp(min=1), frame_weight)
+    return torch.lerp(last, (every * counted).sum() / total(counted.sum()).clamp(min=1), frame_weight)
 
 
 def distillation(
@@ -47,6 +61,7 @@ def distillation(
     soft: Tensor,
     temperature: float = 1.0,
     frame_weight: float = 0.0,
+    total: Callable[[Tensor], Tensor] = own,
 ) -> Tensor:
     """How far a student is from its teacher: ``T^2 KL(teacher at T || student at T)``, the mean over the batch.
 
@@ -61,16 +76,17 @@ def distillation(
         soft: the teacher's posteriors, ``(batch, num_labels)``; a clip with a row of zeros adds nothing.
         temperature: ``T``.
         frame_weight: share of the mean over active frames.
+        total: as in `utterance_cross_entropy`.
     """
     taught = soft.sum(dim=1) > 0
     teacher = (soft.clamp(min=1e-12).log() / temperature).log_softmax(dim=1)[:, None]
     student = (logits / temperature).log_softmax(dim=2)
     every = temperature**2 * (teacher.exp() * (teacher - student)).sum(dim=2) * taught[:, None]
-    last = decisions(every, num_frames).mean()
+    last = decisions(every, num_frames).sum() / total(every.new_tensor(len(soft)))
     if frame_weight == 0:
         return last
     counted = _counted(active, num_frames)
-    return torch.lerp(last, (every * counted).sum() / counted.sum().clamp(min=1), frame_weight)
+    return torch.lerp(last, (every * counted).sum() / total(counted.sum()).clamp(min=1), frame_weight)
 
 
 def _counted(active: Tensor, num_frames: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from vocaffect.models import Network, build_model
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.splits import Split
 from vocaffect.training import checkpoint
-from vocaffect.training.loop import Loader
+from vocaffect.training.stopping import ignore_signals
+from vocaffect.training.trainer import Loader
 
 EVALUATION_BATCH = 32
 
@@ -74,22 +75,28 @@ def trained_network(run: Run) -> Network:
     return network.eval()
 
 
-def validation_loader(run: Run, trim_db: float | None) -> Loader:
+def validation_loader(run: Run, trim_db: float | None, share: tuple[int, int] = (0, 1)) -> Loader:
     """The held-out speakers' clips, sorted by length; the training clips, where nobody is held out."""
     training, validation, _ = run.split.of(run.manifest)
     manifest = validation if len(validation) else training
     dataset = EmotionDataset(manifest, run.labels, trim_db=trim_db, margin_s=run.recipe.data.margin_s)
-    return loader(dataset, EVALUATION_BATCH, 0, False, 0)
+    return loader(dataset, EVALUATION_BATCH, 0, False, 0, share)
 
 
-def loader(dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int) -> Loader:
-    """Batches of a dataset's clips, in an order that is a function of (seed, epoch), or sorted by length."""
-    sampler = BucketSampler([len(clip) for clip in dataset.clips], batch_size, seed, shuffle)
+def loader(
+    dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int, share: tuple[int, int] = (0, 1)
+) -> Loader:
+    """Batches of a dataset's clips, in an order that is a function of (seed, epoch), or sorted by length.
+
+    ``share`` says which of how many processes loads them; each gets its part of every batch.
+    """
+    sampler = BucketSampler([len(clip) for clip in dataset.clips], batch_size, seed, shuffle, share=share)
     batches = DataLoader(
         dataset,
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
+        worker_init_fn=ignore_signals if workers else None,
         multiprocessing_context="fork" if workers else None,
     )
     return Loader(batches, sampler)

@@ -13,7 +13,7 @@ from vocaffect.losses import decisions, utterance_cross_entropy
 from vocaffect.recipe import Recipe
 from vocaffect.runs import trained_network
 from vocaffect.training import checkpoint
-from vocaffect.training.loop import Progress
+from vocaffect.training.progress import Progress
 from vocaffect.training.runtime import choose_device, mixed_precision
 
 Small = Callable[..., Recipe]
@@ -23,8 +23,9 @@ class StoppedError(Exception):
     """Stands for Ctrl-C."""
 
 
-def weights(folder: Path, name: str = checkpoint.LAST) -> dict[str, torch.Tensor]:
-    return checkpoint.load(folder / name)[0]
+def weights(folder: Path, name: str = "") -> dict[str, torch.Tensor]:
+    """Of the newest checkpoint, or of the named one."""
+    return checkpoint.load(folder / name if name else checkpoint.resumable(folder)[0])[0]
 
 
 def test_it_learns_a_small_corpus(small: Small, corpus: Path, tmp_path: Path) -> None:
@@ -39,7 +40,9 @@ def test_it_learns_a_small_corpus(small: Small, corpus: Path, tmp_path: Path) ->
         "best_model.safetensors",
         "checkpoint_epoch_10.safetensors",
         "environment.json",
-        "last.safetensors",
+        "checkpoints.json",
+        "last_12_0.safetensors",
+        "last_11_0.safetensors",
         "manifest.csv",
         "recipe.yaml",
         "split.json",
@@ -64,7 +67,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
     with pytest.raises(StoppedError):
         train_run(broken, on_batch=stop_in_the_next_epoch)
     train_run(start_run(recipe, broken.folder, corpus, resume=True), resume=True)
-    for name in (checkpoint.LAST, checkpoint.BEST):
+    for name in ("", checkpoint.BEST):
         one, other = weights(straight.folder, name), weights(broken.folder, name)
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
@@ -85,11 +88,12 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_best(small: Small, corpus:
     def spoil(progress: Progress) -> None:
         if progress.epoch == 2:
             network = trained_network(run)
-            facts = checkpoint.load(run.folder / checkpoint.LAST)[1]
+            newest = checkpoint.resumable(run.folder)[0]
+            facts = checkpoint.load(newest)[1]
             with torch.no_grad():
                 next(network.model.parameters()).fill_(float("nan"))
             everything = weights(run.folder) | checkpoint.weights(network)
-            checkpoint.save(run.folder / checkpoint.LAST, everything, facts)
+            checkpoint.save(newest, everything, facts)
             raise StoppedError
 
     with pytest.raises(StoppedError):
@@ -124,6 +128,9 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
         with pytest.raises(VocaffectError, match="not what was written"):
             checkpoint.load(path)
     path.write_bytes(whole[:-5])
+    with pytest.raises(VocaffectError, match="not what was written"):
+        checkpoint.load(path)
+    (tmp_path / checkpoint.DIGESTS).unlink()
     with pytest.raises(VocaffectError, match="no whole checkpoint"):
         checkpoint.load(path)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vocaffect.manifest import Manifest
     from vocaffect.recipe import Recipe
-    from vocaffect.training.loop import Progress
+    from vocaffect.training.progress import Progress
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
 DataRoot = Annotated[
@@ -25,7 +25,8 @@ DataRoot = Annotated[
 
 TRAIN_EXAMPLES = """Train a recogniser by a recipe; everything goes into one folder.
 
-Ctrl-C leaves a run that `--resume` goes on with.
+Ctrl-C and SIGTERM finish the batch at hand and save; `--resume` goes on from there. A second Ctrl-C ends at once.
+Under `torchrun` each process learns from its share of every batch.
 
 Examples:
 
@@ -36,6 +37,8 @@ Examples:
     vocaffect train --config configs/lstm_mfcc.yaml --run-name six --folds all
 
     vocaffect train --config configs/lstm_mfcc.yaml --run-name tuned --init-from runs/first --freeze 'model.lstm.*_l0'
+
+    torchrun --nproc-per-node 2 -m vocaffect.cli train --config configs/lstm_mfcc.yaml --run-name two
 """
 
 
@@ -69,7 +72,9 @@ def train(
     from vocaffect.experiment import read_data
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
+    from vocaffect.training import ranks
 
+    ranks.join()
     changes = [
         *(changes or []),
         *([f"data.fold={folds}"] if folds not in ("", "all") else []),
@@ -77,7 +82,7 @@ def train(
         *([f"training.freeze={json.dumps(freeze)}"] if freeze else []),
     ]
     recipe = read_recipe(config, changes)
-    folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console()
+    folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console(quiet=ranks.rank() > 0)
     manifest = read_data(recipe, root, dropped=lambda name, words: console.print(dropped_sentence(name, words)))
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
@@ -100,8 +105,12 @@ def _train_one(
 ) -> None:
     from vocaffect.experiment import start_run, train_run
     from vocaffect.packing import recognizer_of
+    from vocaffect.training import ranks
+    from vocaffect.training.stopping import StopAskedError
 
-    run = start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
+    run = ranks.first(
+        lambda: start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
+    )
     with _bar(console) as bar:
         task = bar.add_task("epoch 1")
 
@@ -117,11 +126,17 @@ def _train_one(
                 on_epoch=on_epoch,
                 on_note=console.print,
             )
+        except StopAskedError as stopped:
+            bar.stop()
+            console.print(f"{stopped}, and saved; the same command with --resume goes on from there with {folder}")
+            raise typer.Exit(128 + stopped.signal) from None
         except KeyboardInterrupt:
             bar.stop()
-            console.print(f"stopped; the same command with --resume goes on with {folder}")
+            console.print(
+                f"ended at once; the same command with --resume goes on with {folder} where it was last saved"
+            )
             raise typer.Exit(130) from None
-    where = recognizer_of(run).path or f"{folder}, for Python alone"
+    where = ranks.first(lambda: recognizer_of(run).path) or f"{folder}, for Python alone"
     console.print(f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}; recogniser in {where}")
 
 
@@ -246,10 +261,10 @@ def _bar(console: "Console") -> "Bar":
     return Progress(*columns, console=console, transient=True)
 
 
-def _console() -> "Console":
+def _console(quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, quiet=quiet)
 
 
 def _need_train_extra() -> None:

@@ -1,0 +1,206 @@
+"""What a run changes as it learns, one batch at a time, and what of it a checkpoint holds."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vocaffect.datasets import Batch, BucketSampler
+from vocaffect.errors import VocaffectError
+from vocaffect.losses import distillation, utterance_cross_entropy
+from vocaffect.models import Network
+from vocaffect.training import checkpoint, ranks
+from vocaffect.training.average import Average
+from vocaffect.training.masking import mask
+from vocaffect.training.options import LoopOptions, cosine_rate
+from vocaffect.training.progress import Progress
+from vocaffect.training.runtime import autocast, mixed_precision
+from vocaffect.training.stopping import StopAskedError
+
+
+class Loader(NamedTuple):
+    """Batches, and the sampler that must be told the epoch and the batch to start with."""
+
+    batches: DataLoader[Any]
+    sampler: BucketSampler
+
+
+class Trainer:
+    """Weights, their average, the optimiser and its learning rate."""
+
+    def __init__(
+        self,
+        network: Network,
+        options: LoopOptions,
+        device: torch.device,
+        folder: Path,
+        stop_asked: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.network, self.options, self.device, self.folder = network, options, device, folder
+        self.stop_asked = stop_asked
+        ranks.share_weights(network)
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=options.weight_decay)
+        self.average = Average(network, options.average_decay)
+        self.amp = mixed_precision(device, options.amp)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp and device.type == "cuda")
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def epoch(self, loader: Loader, progress: Progress, on_batch: Callable[[int, int], None]) -> None:
+        """Learn from the batches of the epoch under way that were not yet learned from.
+
+        Raises:
+            StopAskedError: between two batches, if a signal asks for it.
+            VocaffectError: if the loss or a gradient is no longer a number; that batch is not learned from.
+        """
+        self.network.train()
+        steps = len(loader.sampler)
+        loader.sampler.epoch, loader.sampler.start = progress.epoch + 1, progress.step
+        for batch in loader.batches:
+            self.before_step(progress, steps)
+            try:
+                loss = self.step(batch)
+            except FloatingPointError as error:
+                raise self.diverged(str(error), progress, batch, loader) from error
+            num_clips = int(ranks.total(torch.tensor(len(batch.targets))))
+            progress.add(loss, num_clips)
+            on_batch(progress.step, steps)
+            self.heed_signals()
+
+    def before_step(self, progress: Progress, steps: int) -> None:
+        """Set what a step depends on besides the batch, all as functions of the seed and the place in training."""
+        place = [self.options.seed, progress.epoch + 1, progress.step, ranks.rank()]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        if self.options.scheduler == "cosine":
+            self.learning_rate = cosine_rate(self.options, progress.epoch + progress.step / steps)
+
+    def step(self, batch: Batch) -> float:
+        """Learn from one batch; returns its loss, over all processes.
+
+        Raises:
+            FloatingPointError: if the loss or a gradient is no finite number; nothing is changed then.
+        """
+        loss = self.loss(Batch(*(tensor.to(self.device) for tensor in batch)))
+        value = float(ranks.total(loss))
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss became {value}")
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        ranks.sum_gradients(self.network.parameters())
+        self.scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.gradient_clip)
+        if not (self.scaler.is_enabled() or math.isfinite(norm)):
+            raise FloatingPointError(f"the gradient became {float(norm)}")
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.average.update()
+        return value
+
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Running decisions ``(batch, num_frames, num_labels)``, and where something sounds."""
+        with torch.no_grad():
+            (features, active), _ = self.network.frontend(batch.samples)
+            features = self._masked(features, batch)
+        with autocast(self.device, self.amp):
+            logits, _ = self.network.model(features, active)
+        return logits.float(), active
+
+    def loss(self, batch: Batch) -> Tensor:
+        """``(1 - W)`` of the loss on the labels and ``W`` of that on the teacher: the share that falls to this process.
+
+        A clip may lack a label or a teacher. The shares of all processes add up to the loss of the whole batch.
+        """
+        options, (logits, active) = self.options, self.logits(batch)
+        labels = utterance_cross_entropy(
+            logits,
+            active,
+            batch.num_frames,
+            batch.targets,
+            options.frame_weight,
+            options.label_smoothing,
+            total=ranks.total,
+        )
+        if options.distill_weight == 0:
+            return labels
+        teacher = distillation(
+            logits,
+            active,
+            batch.num_frames,
+            batch.soft,
+            options.distill_temperature,
+            options.frame_weight,
+            total=ranks.total,
+        )
+        return torch.lerp(labels, teacher, options.distill_weight)
+
+    def _masked(self, features: Tensor, batch: Batch) -> Tensor:
+        """Features with SpecAugment's masks, each a function of (seed, epoch, clip)."""
+        planes, hop = self.network.frontend.deltas.order + 1, self.network.frontend.hop
+        options, seed = self.options.masking, self.options.seed
+        return mask(features, batch.num_frames, batch.places, options, seed=seed, planes=planes, hop=hop)
+
+    def diverged(self, what: str, progress: Progress, batch: Batch, loader: Loader) -> VocaffectError:
+        """The sentence that says in which batch training broke down, and what its clips are."""
+        names = loader.batches.dataset.names  # type: ignore[attr-defined]
+        clips = [names[clip] for share in ranks.gathered(batch.places[:, 1].tolist()) for clip in share]
+        return VocaffectError(
+            f"{what} in epoch {progress.epoch + 1}, batch {progress.step + 1}: lower training.learning_rate, or look "
+            f"at the clips of that batch ({', '.join(clips)}); the best weights and the last checkpoint are kept"
+        )
+
+    def heed_signals(self) -> None:
+        """End training here, if a signal has asked any of the processes for it."""
+        if number := ranks.highest(self.stop_asked()):
+            raise StopAskedError(number)
+
+    def lower_rate_on_plateau(self, progress: Progress) -> None:
+        """Lower the rate once the validation loss has not fallen for ``scheduler_patience`` epochs."""
+        if self.options.scheduler == "plateau" and progress.epochs_since_lower > self.options.scheduler_patience:
+            progress.epochs_since_lower = 0
+            self.learning_rate *= self.options.scheduler_factor
+
+    def keep(self, progress: Progress, improved: bool) -> None:
+        """Write the weights of the best epoch, and of every so manieth."""
+        names = [checkpoint.BEST] if improved else []
+        if progress.epoch % self.options.checkpoint_every == 0:
+            names.append(f"checkpoint_epoch_{progress.epoch}.safetensors")
+        tensors, facts = checkpoint.weights(self.network), {"progress": asdict(progress)}
+        for name in names:
+            ranks.first(partial(checkpoint.save, self.folder / name, tensors, facts))
+
+    def save(self, progress: Progress) -> None:
+        """Write everything that going on from here needs."""
+        moments, average = checkpoint.optimiser_tensors(self.optimiser), self.average.state()
+        tensors = checkpoint.weights(self.network) | moments | average
+        facts = {
+            "progress": asdict(progress),
+            "learning_rate": self.learning_rate,
+            "scaler": self.scaler.state_dict(),
+        }
+        ranks.first(lambda: checkpoint.save_last(self.folder, progress.epoch, progress.step, tensors, facts))
+
+    def resume(self, on_note: Callable[[str], None]) -> Progress:
+        """Read the newest whole checkpoint that `save` wrote."""
+        tensors, facts = ranks.first(lambda: checkpoint.load_last(self.folder, on_note))
+        checkpoint.load_weights(self.network, tensors)
+        checkpoint.load_optimiser(self.optimiser, tensors, facts["learning_rate"])
+        self.average.restore(tensors)
+        if self.scaler.is_enabled() and facts.get("scaler"):
+            self.scaler.load_state_dict(facts["scaler"])
+        return Progress(**facts["progress"])
