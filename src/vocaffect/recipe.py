@@ -78,7 +78,7 @@ class AugmentSection(Section):
     eq_db: tuple[float, float] | None = Field(None, description="in each octave, such as [-6, 6]")
     telephone: bool = Field(False, description="nothing below 300 and above 3,400 Hz")
     clip_db: tuple[float, float] | None = Field(None, description="overload, such as [0, 15]")
-    codecs: tuple[Literal["mu-law", "a-law"], ...] = Field((), description="evenly often")
+    codecs: tuple[Literal["mu-law", "a-law", "opus", "amr", "mp3"], ...] = Field((), description="evenly often")
 
 
 class Masking(Section):

@@ -65,7 +65,9 @@ def apply(samples: Samples, parameters: Parameters, sounds: Sounds = NO_SOUNDS, 
     result = in_scale(result * np.float32(10 ** (parameters.gain_db / 20)))
     if parameters.clip_db:
         result = overloaded(result, parameters.clip_db)
-    return in_scale(coded(result, parameters.codec)) if parameters.codec else result
+    if parameters.codec is None:
+        return result
+    return in_scale(coded(result, parameters.codec, np.random.default_rng([parameters.seed, 1])))
 
 
 def _voiced(samples: Samples, parameters: Parameters) -> Samples:

@@ -47,14 +47,11 @@ def filtered(
         return samples
     num_fft = quick_length(len(samples) + RINGING)
     response: Spectrum = np.ones(num_fft // 2 + 1, np.complex64)
-    for corner_hz, slope, high in (
-        (high_pass_hz, order, True),
-        (low_pass_hz, order, False),
-        (TELEPHONE_HZ[0] if telephone else None, TELEPHONE_ORDER, True),
-        (TELEPHONE_HZ[1] if telephone else None, TELEPHONE_ORDER, False),
-    ):
+    if telephone:
+        response = response * _telephone(num_fft)
+    for corner_hz, high in ((high_pass_hz, True), (low_pass_hz, False)):
         if corner_hz is not None:
-            response = response * butterworth(num_fft, corner_hz, slope, high)
+            response = response * butterworth(num_fft, corner_hz, order, high)
     if tilt_db or any(eq_db):
         response = response * _levels(num_fft, tilt_db, eq_db)
     spectrum = np.fft.rfft(samples, num_fft) * response
@@ -79,14 +76,20 @@ def butterworth(num_fft: int, corner_hz: float, order: int, high: bool) -> Spect
     return 1 / response
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
+def _telephone(num_fft: int) -> Spectrum:
+    low_hz, high_hz = TELEPHONE_HZ
+    return butterworth(num_fft, low_hz, TELEPHONE_ORDER, True) * butterworth(num_fft, high_hz, TELEPHONE_ORDER, False)
+
+
+@lru_cache(maxsize=32)
 def _warped(num_fft: int) -> npt.NDArray[np.float32]:
     """``tan(pi f / rate)`` of each bin; half the rate, where it has no bound, stands at a great number."""
     warped = np.tan(np.pi * np.arange(num_fft // 2 + 1) / num_fft)
     return np.minimum(warped, 1e4).astype(np.float32)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _octaves(num_fft: int) -> npt.NDArray[np.float32]:
     """How many octaves each bin lies above 1 kHz, no less than the lowest of `EQ_HZ` does."""
     hz = np.fft.rfftfreq(num_fft, 1 / SAMPLE_RATE)

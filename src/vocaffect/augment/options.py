@@ -10,7 +10,7 @@ from vocaffect.errors import VocaffectError, unknown_name
 
 Range = tuple[float, float]
 NoiseKind = Literal["white", "pink", "babble", "recorded"]
-CodecName = Literal["mu-law", "a-law"]
+CodecName = Literal["mu-law", "a-law", "opus", "amr", "mp3"]
 
 CODECS: tuple[CodecName, ...] = get_args(CodecName)
 SYNTHETIC_NOISES: tuple[NoiseKind, ...] = ("white", "pink", "babble")

@@ -34,7 +34,7 @@ class Parameters:
     clip_db: float = 0.0
     codec: CodecName | None = None
     seed: int = 0
-    """Of what is chosen only where something happens: the room."""
+    """Of what is chosen only where something happens: the room, and the codec's bit rate."""
 
 
 def draw(rng: np.random.Generator, options: AugmentOptions | None = None) -> Parameters:
@@ -91,7 +91,7 @@ def draw(rng: np.random.Generator, options: AugmentOptions | None = None) -> Par
         gain_db=within("gain_db"),
         clip_db=within("clip_db"),
         codec=None if drawn["codecs"] is None else options.codecs[int(codec * len(options.codecs))],
-        seed=0 if drawn["reverb_s"] is None else seed,
+        seed=0 if drawn["reverb_s"] is None and drawn["codecs"] is None else seed,
     )
 
 
