@@ -1,11 +1,16 @@
 """Recipes: defaults, changes, and sentences that say which key is wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from vocaffect.augment import AugmentOptions
 from vocaffect.errors import VocaffectError
 from vocaffect.recipe import make_recipe, read_recipe
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_described_defaults() -> None:
@@ -55,3 +60,11 @@ def test_changes_leave_the_given_content_alone() -> None:
     content = {"training": {"batch_size": 4}}
     make_recipe(content, ["training.batch_size=8"])
     assert content == {"training": {"batch_size": 4}}
+
+
+def test_every_section_that_the_documents_show_is_valid() -> None:
+    shown = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "training.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert shown
+    for text in shown:
+        recipe = make_recipe(yaml.safe_load(text))
+        AugmentOptions(**recipe.augment.model_dump(exclude={"enabled"}))
