@@ -18,7 +18,7 @@ from vocaffect.files import write_text
 from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_training_history
 from vocaffect.recipe import Recipe
-from vocaffect.runs import Run, build_network, loader, open_run, validation_loader
+from vocaffect.runs import Run, beginning, build_network, loader, open_run, validation_loader
 from vocaffect.splits import Split, audit, make_split
 from vocaffect.training import checkpoint, ranks
 from vocaffect.training.loop import train
@@ -60,7 +60,7 @@ def start_run(
         train_only=recipe.data.train_only,
     )
     _refuse_leak(manifest, split, allow_leak)
-    _refuse_heard(manifest, split, _source(recipe), allow_leak)
+    _refuse_heard(manifest, split, beginning(recipe), allow_leak)
     run = Run(folder, recipe, manifest, split)
     build_network(run)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def train_run(
     assert isinstance(dataset, EmotionDataset)
     network.frontend.fit([torch.from_numpy(dataset.samples(i)) for i in range(len(dataset))])
     resume = resume and ranks.first(lambda: bool(checkpoint.resumable(run.folder)))
-    source = _source(run.recipe)
+    source = beginning(run.recipe)
     if source is not None and not resume:
         on_note(f"{source}: {initialise(network, source).sentence()}")
     frozen = freeze(network, options.freeze)
@@ -158,15 +158,6 @@ def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:
             f"the split leaks, so its numbers would flatter: {leaks[0].message}"
             f"{f' (and {len(leaks) - 1} more)' if len(leaks) > 1 else ''}; split by speaker, or pass --allow-leak"
         )
-
-
-def _source(recipe: Recipe) -> Path | None:
-    """What a run begins with: the same fold of a run of all folds, or the run or file that is named."""
-    if recipe.training.init_from is None:
-        return None
-    named = Path(recipe.training.init_from)
-    fold = named / f"fold_{recipe.data.fold}"
-    return fold if fold.is_dir() else named
 
 
 def _refuse_heard(manifest: Manifest, split: Split, source: Path | None, allowed: bool) -> None:

@@ -1,7 +1,7 @@
 """From a trained run to its recogniser: one file, or in Python where no file can hold it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from vocaffect.card import Card
 from vocaffect.corpora import corpus_names, get_corpus
 from vocaffect.export import TOLERANCE, bundle_in_python, describe, refuse_plain, write_recognizer
 from vocaffect.files import write_text
-from vocaffect.manifest import Manifest
 from vocaffect.metrics import fit_temperature
 from vocaffect.models import Network
 from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run, build_network, open_run, trained_network, validation_loader
+from vocaffect.runs import Run, build_network, learned_from, open_run, trained_network, validation_loader
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import predict
 from vocaffect.verification import Reference, Samples
@@ -36,10 +35,10 @@ LIMITS = (
 )
 
 
-def calibrate(run: Run, network: Network) -> float:
-    """The temperature that the validation speakers ask for; 1 where nobody is held out."""
+def calibrate(run: Run, network: Network, otherwise: float = 1.0) -> float:
+    """The temperature that the validation speakers ask for, or another where nobody is held out."""
     if not run.split.validation:
-        return 1.0
+        return otherwise
     whole = validation_loader(run, trim_db=None)
     logits, targets = predict(network.cpu(), whole, torch.device("cpu"))
     return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
@@ -51,7 +50,8 @@ def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None
     Args:
         run: a trained run.
         path: the bundle to write.
-        metrics: what the card says of its worth; otherwise what testing this run has found, if it was tested.
+        metrics: what the card says of its worth, and the temperature where this run holds nobody out; otherwise
+            what testing this run has found, if it was tested.
         name: what the recogniser is called; otherwise as the recipe calls it.
 
     Raises:
@@ -94,22 +94,26 @@ def _description(
     run: Run, network: Network, metrics: Mapping[str, Any] | None = None, name: str | None = None
 ) -> dict[str, Any]:
     """What `vocaffect.export.describe` is to say of a run's recogniser."""
+    metrics = dict(metrics if metrics is not None else tested(run.folder))
     return {
         "name": name or run.recipe.name,
         "labels": run.labels,
-        "temperature": calibrate(run, network),
+        "temperature": calibrate(run, network, metrics.get("temperature", 1.0)),
         "window": (run.recipe.window.length_s, run.recipe.window.hop_s),
         "facts": {
             "recipe": run.recipe.model_dump(mode="json"),
             "manifest_hash": run.manifest.hash,
-            "metrics": dict(metrics if metrics is not None else tested(run.folder)),
-            **terms(run.manifest),
+            "metrics": metrics,
+            **terms(learned_from(run)),
         },
     }
 
 
 def tested(folder: Path) -> dict[str, Any]:
-    """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals."""
+    """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals.
+
+    The temperature is the geometric mean over the folds.
+    """
     path = folder / "test" / "metrics.json"
     if not path.is_file():
         return {}
@@ -126,14 +130,15 @@ def tested(folder: Path) -> dict[str, Any]:
     )
     return {key: found[key] for key in kept} | {
         "ece": found["calibration"]["ece"],
+        "temperature": float(np.exp(np.log(found["calibration"]["temperature"]).mean())),
         "recall": {label: row["recall"] for label, row in found["per_class"].items()},
     }
 
 
-def terms(manifest: Manifest) -> dict[str, Any]:
-    """Licence, intended use and limits of whatever is trained on these clips."""
+def terms(corpora: Collection[str]) -> dict[str, Any]:
+    """Licence, intended use and limits of whatever has learned from these corpora."""
     licences = []
-    for name in sorted({utterance.corpus for utterance in manifest}):
+    for name in sorted(corpora):
         known = get_corpus(name) if name in corpus_names() else None
         licences.append(f"{name}: {known.licence if known else 'as its owner says'}")
     data = "; ".join(licences)

@@ -56,6 +56,24 @@ def fold_folders(folder: Path) -> list[Path]:
     return folds or [folder]
 
 
+def beginning(recipe: Recipe) -> Path | None:
+    """What a run begins with: the same fold of a run of all folds, or the run or file that the recipe names."""
+    if recipe.training.init_from is None:
+        return None
+    named = Path(recipe.training.init_from)
+    fold = named / f"fold_{recipe.data.fold}"
+    return fold if fold.is_dir() else named
+
+
+def learned_from(run: Run) -> frozenset[str]:
+    """The corpora that a run's weights have learned from, those of the run it began with among them."""
+    corpora = frozenset(utterance.corpus for utterance in run.manifest)
+    source = beginning(run.recipe)
+    if source is None or not (source / "recipe.yaml").is_file():
+        return corpora
+    return corpora | learned_from(open_run(source))
+
+
 def build_network(run: Run) -> Network:
     """The network that a run's recipe describes, not yet trained."""
     frontend = FrontEnd(**run.recipe.frontend.model_dump())
