@@ -6,6 +6,7 @@ model.onnx and what testing finds in test/. A run of all folds holds such a fold
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from vocaffect.errors import VocaffectError
 from vocaffect.files import write_text
 from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_training_history
+from vocaffect.plugins import keep_plugins, load_installed, load_plugins
 from vocaffect.recipe import Recipe
 from vocaffect.runs import Run, beginning, build_network, loader, open_run, validation_loader
 from vocaffect.splits import Split, audit, make_split
@@ -49,6 +51,7 @@ def start_run(
         return open_run(folder, data_root)
     if checkpoint.resumable(folder):
         raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
+    load_plugins(recipe.plugins)
     manifest = manifest if manifest is not None else read_data(recipe, data_root)
     split = make_split(
         manifest,
@@ -64,14 +67,16 @@ def start_run(
     run = Run(folder, recipe, manifest, split)
     build_network(run)
     folder.mkdir(parents=True, exist_ok=True)
+    recipe = recipe.model_copy(update={"plugins": keep_plugins(recipe.plugins, folder)})
     manifest.write(folder / "manifest.csv")
     split.write(folder / "split.json")
     recipe.write(folder / "recipe.yaml")
-    return run
+    return replace(run, recipe=recipe)
 
 
 def read_data(recipe: Recipe, data_root: Path, *, dropped: Dropped | None = None) -> Manifest:
     """The clips that a recipe names: of corpora, or of a manifest file; ``dropped`` is as in `prepare`."""
+    load_plugins(recipe.plugins)
     corpus = recipe.data.corpus
     if corpus.endswith((".csv", ".parquet")) and Path(corpus).is_file():
         try:
@@ -95,7 +100,9 @@ def train_run(
     Where several processes train together, each calls this; the first alone writes and has ``on_epoch`` called.
     """
     options, device = run.recipe.training, choose_device(run.recipe.training.device)
-    ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(environment(device), indent=1) + "\n"))
+    known = environment(device) | {f"plug-in {name}": version for name, version in load_installed().items()}
+    ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(known, indent=1) + "
+"))
     training, validation = _loaders(run)
     torch.manual_seed(run.recipe.seed)
     network = build_network(run)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.files import write_text
@@ -34,13 +34,21 @@ class Data(Section):
 class FrontEndOptions(Section):
     """Samples to features; see `vocaffect.features.FrontEnd`."""
 
-    features: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"mfcc": {"num_coefficients": 13}})
+    features: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {"mfcc": {"num_coefficients": 13}},
+        description="names with their parameters; one name or a list of names will do",
+    )
     win_s: float = Field(0.025, gt=0, description="a frame's length")
     hop_s: float = Field(0.010, gt=0, description="the time between frames")
     deltas: int = Field(0, ge=0, le=2, description="1 adds deltas, 2 deltas of deltas too")
     silence_db: float = Field(-60.0, description="frames below this level in dBFS are masked")
     level_prior_s: float | None = Field(1.0, gt=0, description="weight of the reference level; null: no levelling")
     reference_db: float = Field(-35.0, description="the level in dBFS that a voice is brought to")
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return _named(given, {})
 
 
 class ModelOptions(Section):
@@ -146,6 +154,15 @@ class Recipe(Section):
     training: Training = Training()
     distillation: Distillation = Distillation()
     window: Window = Window()
+    plugins: dict[str, str] = Field(
+        default_factory=dict,
+        description="Python files to load, relative to the recipe: a list, or each with its SHA-256",
+    )
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _by_path(cls, given: Any) -> Any:
+        return _named(given, "")
 
     def to_yaml(self) -> str:
         """The resolved recipe, every default written out."""
@@ -170,7 +187,8 @@ def read_recipe(path: Path, changes: Iterable[str] = ()) -> Recipe:
         raise VocaffectError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise VocaffectError(f"{path} holds no mapping of keys to values: begin with 'name: my-run'")
-    return make_recipe(content, changes, source=str(path))
+    recipe = make_recipe(content, changes, source=str(path))
+    return recipe.model_copy(update={"plugins": {str(path.parent / file): h for file, h in recipe.plugins.items()}})
 
 
 def make_recipe(content: Mapping[str, Any], changes: Iterable[str] = (), source: str = "recipe") -> Recipe:
@@ -186,6 +204,22 @@ def make_recipe(content: Mapping[str, Any], changes: Iterable[str] = (), source:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise VocaffectError(f"{source}: {_sentence(error)}") from error
+
+
+def _named(given: Any, default: Any) -> Any:
+    """One name, or a list of names and of mappings with one key each, as one mapping.
+
+    >>> _named(["mfcc", {"mel": {"num_mels": 20}}], {})
+    {'mfcc': {}, 'mel': {'num_mels': 20}}
+    """
+    if isinstance(given, str):
+        return {given: default}
+    if not isinstance(given, list) or not all(isinstance(item, str | dict) for item in given):
+        return given
+    rows = [pair for item in given for pair in (item if isinstance(item, dict) else {item: default}).items()]
+    if len(dict(rows)) < len(rows):
+        raise ValueError("a name comes twice")
+    return dict(rows)
 
 
 def _copy(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from vocaffect.features import FrontEnd
 from vocaffect.labels import EMOTIONS
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
+from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.splits import Split
 from vocaffect.training import checkpoint
@@ -40,14 +41,17 @@ def open_run(folder: Path, data_root: Path | None = None) -> Run:
     """Open a run of one fold; ``data_root`` says where the clips lie now, if they are no longer where they were.
 
     Raises:
-        VocaffectError: if the folder holds no run.
+        VocaffectError: if the folder holds no run, or a plug-in of it cannot be loaded.
     """
     if not (folder / "recipe.yaml").is_file():
         raise VocaffectError(f"{folder} holds no run: name the folder that 'vocaffect train' made")
     manifest = Manifest.read(folder / "manifest.csv")
     if data_root is not None and not all(manifest.audio_path(utterance).is_file() for utterance in manifest):
         manifest = Manifest(data_root, manifest.utterances)
-    return Run(folder, read_recipe(folder / "recipe.yaml"), manifest, Split.read(folder / "split.json"))
+    recipe = read_recipe(folder / "recipe.yaml")
+    load_plugins(recipe.plugins)
+    recipe = recipe.model_copy(update={"plugins": keep_plugins(recipe.plugins, folder)})
+    return Run(folder, recipe, manifest, Split.read(folder / "split.json"))
 
 
 def fold_folders(folder: Path) -> list[Path]:

@@ -35,6 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except VocaffectError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except Exception as error:
+        from vocaffect.plugins import blame
+
+        sentence = blame(error)
+        if sentence is None:
+            raise
+        typer.echo(f"error: {sentence}", err=True)
+        sys.exit(2)
 
 
 def _print_version(wanted: bool) -> None:

@@ -116,7 +116,9 @@ def prepare(
     from vocaffect.corpora import dropped_sentence
     from vocaffect.corpora import prepare as read_corpus
     from vocaffect.errors import VocaffectError
+    from vocaffect.plugins import load_installed
 
+    load_installed()
     is_table = corpus.lower().endswith(".csv")
     default = Path(corpus).parent if is_table else Path(os.environ.get("VOCAFFECT_DATA", "data"))
     target = output or Path(f"{Path(corpus.rpartition(':')[0] or corpus).stem}-manifest.csv")
@@ -228,8 +230,10 @@ def list_known() -> None:
         vocaffect data list
     """  # noqa: D412
     from vocaffect.corpora import corpus_names, get_corpus
+    from vocaffect.plugins import load_installed
     from vocaffect.splits import protocols
 
+    load_installed()
     corpora = new_table("corpus", "what", "clips", "language", "licence", "download", numbers="clips")
     for known in map(get_corpus, corpus_names()):
         clips = f"{known.num_clips:,}" if known.num_clips else ""

@@ -39,9 +39,11 @@ def list_models(
     from vocaffect.features import FrontEnd
     from vocaffect.models import model_names
     from vocaffect.models.cost import cost
+    from vocaffect.plugins import load_plugins
     from vocaffect.recipe import make_recipe, read_recipe
 
     recipe = read_recipe(config) if config else make_recipe({})
+    load_plugins(recipe.plugins)
     frontend, window = FrontEnd(**recipe.frontend.model_dump()), recipe.window
     table = new_table(*COLUMNS, numbers="parameters multiply-adds/s latency")
     for name in model_names():

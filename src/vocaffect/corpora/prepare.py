@@ -1,6 +1,5 @@
 """From the files of corpora to a manifest: every clip is decoded once, hashed and measured."""
 
-import importlib.util
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from vocaffect.corpora.base import Corpus, CorpusError, Entry, Reader, corpus_cl
 from vocaffect.corpora.own import Table
 from vocaffect.labels import emotion_of
 from vocaffect.manifest import Manifest, Utterance
+from vocaffect.plugins import load_file
 
 Progress = Callable[[int, int], None]
 Dropped = Callable[[str, Mapping[str, int]], None]
@@ -110,12 +110,9 @@ def resolve_corpus(corpus: str | Corpus | type[Corpus] | Reader) -> Corpus:
 
 
 def _load_reader(file: Path, name: str) -> type[Corpus] | Reader:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None or not file.is_file():
+    if not file.is_file():
         raise CorpusError(f"there is no reader {file}: check the path")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    reader: type[Corpus] | Reader | None = getattr(module, name, None)
+    reader: type[Corpus] | Reader | None = getattr(load_file(file), name, None)
     if reader is None:
         raise CorpusError(f"{file} defines no {name}: name a class or a function in it, as in reader.py:MyCorpus")
     return reader
