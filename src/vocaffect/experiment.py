@@ -101,8 +101,7 @@ def train_run(
     """
     options, device = run.recipe.training, choose_device(run.recipe.training.device)
     known = environment(device) | {f"plug-in {name}": version for name, version in load_installed().items()}
-    ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(known, indent=1) + "
-"))
+    ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(known, indent=1) + "\n"))
     training, validation = _loaders(run)
     torch.manual_seed(run.recipe.seed)
     network = build_network(run)
