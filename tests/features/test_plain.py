@@ -73,6 +73,12 @@ def test_it_never_hears_what_clips_are_filled_up_with() -> None:
     assert (behind[0, 0], np.abs(behind[20:]).max(), np.abs(silent).max()) == (3_200, 0, 0)
 
 
+def test_a_long_clip_is_heard_whole() -> None:
+    register_feature("count_test")(lambda wav, sr, params: np.array([len(wav)]))
+    samples = noise(240_000)
+    assert (values(FrontEnd({"mfcc": {}, "count_test": {}}), samples)[0, :, 13] == 240_000).all()
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [

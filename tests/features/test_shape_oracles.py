@@ -84,7 +84,7 @@ def test_rms() -> None:
     np.testing.assert_allclose(ours({"rms": {}}, sounds()), librosa.amplitude_to_db(theirs, top_db=None).T, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["chroma", "centroid", "flatness", "rolloff", "zero_crossings"])
+@pytest.mark.parametrize("name", ["chroma", "centroid", "flatness", "rolloff", "zero_crossings", "pitch"])
 def test_what_has_no_level_does_not_see_the_gain(name: str) -> None:
     one, other = (ours({name: {}}, gain * sounds()) for gain in (1.0, 4.0))
     np.testing.assert_allclose(one, other, atol=1e-4)

@@ -8,6 +8,7 @@ from vocaffect.features.frontend import FrontEnd, FrontEndOutput, FrontEndState
 from vocaffect.features.level import Level
 from vocaffect.features.mel import Mel
 from vocaffect.features.mfcc import Mfcc
+from vocaffect.features.pitch import Pitch
 from vocaffect.features.plain import PlainFeature
 from vocaffect.features.registry import build_feature, feature_names, register_feature
 from vocaffect.features.rms import Rms
@@ -29,6 +30,7 @@ __all__ = [
     "Level",
     "Mel",
     "Mfcc",
+    "Pitch",
     "PlainFeature",
     "PowerSpectrum",
     "Rms",
