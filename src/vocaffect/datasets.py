@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vocaffect.audio import read_clip
-from vocaffect.augment import AugmentOptions, Sounds, apply, draw
+from vocaffect.augment import AugmentOptions, Sounds, apply, draw, mixed
 from vocaffect.errors import VocaffectError
 from vocaffect.manifest import Manifest
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
 FULL_SCALE = 32767.0
+MIXING = 2
+"""Keeps the draws of mixup apart from the others for the same clip."""
 
 
 class Place(NamedTuple):
@@ -26,11 +28,12 @@ class Place(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One clip of a `Batch`: ``(num_samples,)``, its target, a teacher's posterior ``(num_labels,)``, and its place."""
+    """One clip of a `Batch`: ``(num_samples,)``, its target, a teacher's posterior, the target's shares, its place."""
 
     samples: NDArray[np.float32]
     target: int
     soft: NDArray[np.float32]
+    shares: NDArray[np.float32]
     place: Place
 
 
@@ -39,13 +42,15 @@ class Batch(NamedTuple):
 
     ``samples (batch, num_samples)``: whole hops, zeros after a clip's end; ``num_frames (batch,)``: the clip's own;
     ``targets (batch,)``, -1 for a clip without a label; ``soft (batch, num_labels)``: the posterior that a teacher
-    gives the clip, zeros where no teacher has heard it; ``places (batch, 2)``: epoch and clip.
+    gives the clip, zeros where no teacher has heard it; ``shares (batch, num_labels)``: what part of the target each
+    label has, zeros for a clip without one; ``places (batch, 2)``: epoch and clip.
     """
 
     samples: Tensor
     num_frames: Tensor
     targets: Tensor
     soft: Tensor
+    shares: Tensor
     places: Tensor
 
 
@@ -61,6 +66,7 @@ class EmotionDataset(Dataset[Item]):
         margin_s: seconds left before and after.
         crop_s: give a random stretch of at most this length.
         soft: a teacher's posteriors, ``(num_clips, num_labels)``, rows of zeros for clips that none has heard.
+        mixup_alpha: mix each clip with another, in parts drawn from a beta distribution of this; 0 for none.
     """
 
     def __init__(
@@ -73,12 +79,15 @@ class EmotionDataset(Dataset[Item]):
         margin_s: float = 0.1,
         crop_s: float | None = None,
         soft: NDArray[np.float32] | None = None,
+        mixup_alpha: float = 0.0,
     ) -> None:
-        self.augment, self.seed, self.crop_s = augment, seed, crop_s
+        self.augment, self.seed, self.crop_s, self.mixup_alpha = augment, seed, crop_s, mixup_alpha
         self.names = [utterance.path for utterance in manifest.utterances]
         numbers = {label: number for number, label in enumerate(labels)}
         self.targets = [numbers.get(utterance.emotion, -1) for utterance in manifest.utterances]
-        self.soft = np.zeros((len(manifest), len(labels)), np.float32) if soft is None else soft
+        none = np.zeros((len(manifest), len(labels)), np.float32)
+        self.soft = none if soft is None else soft
+        self.shares = none + (np.array(self.targets)[:, None] == np.arange(len(labels)))
         self.clips: list[NDArray[np.int16]] = []
         for utterance in manifest.utterances:
             samples = read_clip(manifest.audio_path(utterance)).samples
@@ -96,13 +105,35 @@ class EmotionDataset(Dataset[Item]):
 
     def __getitem__(self, place: Place) -> Item:
         """One clip as an epoch hears it, its target, and what its teacher says."""
-        samples = self.samples(place.clip)
-        rng = np.random.default_rng([self.seed, *place])
+        samples = self._heard(place.clip, np.random.default_rng([self.seed, *place]))
+        soft, shares = self.soft[place.clip], self.shares[place.clip]
+        if self.mixup_alpha:
+            samples, soft, shares = self._mixed(samples, place)
+        return Item(samples, self.targets[place.clip], soft, shares, place)
+
+    def _heard(self, clip: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        samples = self.samples(clip)
         if self.augment is not None:
-            samples = apply(samples, draw(rng, self.augment), self.sounds, place.clip)
-        if self.crop_s is not None:
-            samples = crop(samples, seconds_to_samples(self.crop_s), rng)
-        return Item(samples, self.targets[place.clip], self.soft[place.clip], place)
+            samples = apply(samples, draw(rng, self.augment), self.sounds, clip)
+        return samples if self.crop_s is None else crop(samples, seconds_to_samples(self.crop_s), rng)
+
+    def _mixed(
+        self, samples: NDArray[np.float32], place: Place
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """The clip with another under it that has the smaller part of it, what their teacher says, and the shares."""
+        rng = np.random.default_rng([self.seed, *place, MIXING])
+        share, partner, at = rng.beta(self.mixup_alpha, self.mixup_alpha), int(rng.integers(len(self))), rng.random()
+        samples, kept = mixed(samples, self._heard(partner, rng), max(share, 1 - share), at)
+        soft, shares = (_blend(rows[place.clip], rows[partner], kept) for rows in (self.soft, self.shares))
+        return samples, soft, shares
+
+
+def _blend(own: NDArray[np.float32], other: NDArray[np.float32], kept: float) -> NDArray[np.float32]:
+    """What two clips are together; nothing, where one of them is of nothing known."""
+    if kept == 1:
+        return own
+    blended: NDArray[np.float32] = np.float32(kept) * own + np.float32(1 - kept) * other
+    return blended * np.float32(own.any() and other.any())
 
 
 class BucketSampler(Sampler[list[Place]]):
@@ -175,9 +206,9 @@ def collate(items: Sequence[Item], hop: int = 160) -> Batch:
     for row, item in zip(padded, items, strict=True):
         row[: len(item.samples)] = torch.from_numpy(item.samples)
     num_frames = torch.tensor([max(len(item.samples) // hop, 1) for item in items])
-    targets, soft = torch.tensor([item.target for item in items]), np.stack([item.soft for item in items])
-    places = torch.tensor([item.place for item in items])
-    return Batch(padded, num_frames, targets, torch.from_numpy(soft), places)
+    targets, places = (torch.tensor([getattr(item, name) for item in items]) for name in ("target", "place"))
+    soft, shares = (torch.from_numpy(np.stack([getattr(item, name) for item in items])) for name in ("soft", "shares"))
+    return Batch(padded, num_frames, targets, soft, shares, places)
 
 
 def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:

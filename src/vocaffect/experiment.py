@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 
-from vocaffect.augment import AugmentOptions
+from vocaffect.augment import AugmentOptions, Sounds
 from vocaffect.corpora import Dropped, prepare
 from vocaffect.datasets import EmotionDataset
 from vocaffect.errors import VocaffectError
 from vocaffect.files import write_text
+from vocaffect.losses import build_loss, class_weights
 from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_training_history
 from vocaffect.plugins import keep_plugins, load_installed, load_plugins
@@ -45,7 +46,7 @@ def start_run(
 
     Raises:
         VocaffectError: if the folder holds another run, the data cannot be read, the split leaks, or the recipe
-            names a feature or model that cannot be built; nothing is written then.
+            names a feature, model, loss or folder that is not there; nothing is written then.
     """
     if resume and checkpoint.resumable(folder):
         return open_run(folder, data_root)
@@ -65,7 +66,7 @@ def start_run(
     _refuse_leak(manifest, split, allow_leak)
     _refuse_heard(manifest, split, beginning(recipe), allow_leak)
     run = Run(folder, recipe, manifest, split)
-    build_network(run)
+    _refuse_unknown(run)
     folder.mkdir(parents=True, exist_ok=True)
     recipe = recipe.model_copy(update={"plugins": keep_plugins(recipe.plugins, folder)})
     manifest.write(folder / "manifest.csv")
@@ -126,6 +127,9 @@ def train_run(
     loop |= {"distill_weight": distillation.weight if distillation.teachers else 0.0}
     loop |= {"distill_temperature": distillation.temperature}
     loop |= {"masking": MaskOptions(**run.recipe.masking.model_dump())}
+    emotions = [run.labels[target] for target in dataset.targets if target >= 0]
+    loop |= {"loss": options.loss.name, "loss_parameters": options.loss.parameters}
+    loop |= {"class_weights": class_weights(options.class_weights, run.labels, emotions)}
     return train(
         network,
         training,
@@ -141,20 +145,35 @@ def train_run(
 
 
 def _loaders(run: Run) -> tuple[Loader, Loader]:
-    data, options, augment = run.recipe.data, run.recipe.training, run.recipe.augment
+    data, options = run.recipe.data, run.recipe.training
     trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
     training = EmotionDataset(
         run.split.of(run.manifest)[0],
         run.labels,
-        augment=AugmentOptions(**augment.model_dump(exclude={"enabled"})) if augment.enabled else None,
+        augment=_augment_options(run.recipe),
         seed=run.recipe.seed,
         trim_db=trim_db,
         margin_s=data.margin_s,
         crop_s=options.crop_s,
+        mixup_alpha=options.mixup_alpha,
     )
     share = (ranks.rank(), ranks.world())
     batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers, share)
     return batches, validation_loader(run, trim_db, share)
+
+
+def _augment_options(recipe: Recipe) -> AugmentOptions | None:
+    return AugmentOptions(**recipe.augment.model_dump(exclude={"enabled"})) if recipe.augment.enabled else None
+
+
+def _refuse_unknown(run: Run) -> None:
+    """Refuse, before anything is written, what a recipe names and nobody knows."""
+    build_network(run)
+    options, augment = run.recipe.training, _augment_options(run.recipe)
+    build_loss(options.loss.name, **options.loss.parameters)
+    class_weights(options.class_weights, run.labels, ())
+    if augment is not None:
+        Sounds.of(augment)
 
 
 def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:

@@ -99,6 +99,19 @@ class Masking(Section):
     feature_mask_share: float = Field(0.2, ge=0, le=1, description="the widest as a share of all")
 
 
+class LossOptions(Section):
+    """The loss by name; its own parameters stand beside the name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = "cross_entropy"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The loss's own parameters."""
+        return dict(self.model_extra or {})
+
+
 class Training(Section):
     """The loop."""
 
@@ -107,12 +120,16 @@ class Training(Section):
     weight_decay: float = Field(0.0, ge=0)
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(15, ge=1, description="epochs without a better validation score")
-    scheduler: Literal["plateau", "cosine", "none"] = "plateau"
-    warmup_epochs: float = Field(0.0, ge=0, description="over which a cosine schedule climbs to its rate")
+    scheduler: Literal["plateau", "cosine", "one-cycle", "none"] = "plateau"
+    warmup_epochs: float = Field(0.0, ge=0, description="over which a planned schedule climbs to its rate")
     scheduler_patience: int = Field(5, ge=0, description="epochs without a better loss before the rate falls")
     scheduler_factor: float = Field(0.5, gt=0, lt=1)
     average_decay: float = Field(0.0, ge=0, lt=1, description="of the moving average of weights; 0: none is kept")
+    accumulate: int = Field(1, ge=1, description="parts a batch is computed in, to need less memory; the same step")
     gradient_clip: float = Field(5.0, gt=0)
+    loss: LossOptions = LossOptions()
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field("none", description="or numbers by label")
+    mixup_alpha: float = Field(0.0, ge=0, description="of the beta distribution that clips are mixed by; 0: none is")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     frame_weight: float = Field(0.0, ge=0, le=1, description="share of the loss on every frame, not only the last")
     crop_s: float | None = Field(None, gt=0, description="train on random stretches of at most this length")

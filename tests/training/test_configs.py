@@ -7,7 +7,7 @@ import torch
 
 from vocaffect.features import FrontEnd
 from vocaffect.labels import EMOTIONS
-from vocaffect.losses import utterance_cross_entropy
+from vocaffect.losses import utterance_loss
 from vocaffect.models import Network, build_model, model_names
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.units import seconds_to_samples
@@ -36,11 +36,11 @@ def test_two_steps(path: Path) -> None:
     samples[1, 8_000:] = 0
     network.frontend.fit(list(samples))
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    num_frames, targets, losses = torch.tensor([60, 50]), torch.tensor([0, 3]), []
+    num_frames, shares, losses = torch.tensor([60, 50]), torch.eye(len(EMOTIONS))[[0, 3]], []
     for _ in range(3):
         torch.manual_seed(2)
         logits, _, active = network(samples)[0]
-        loss = utterance_cross_entropy(logits, active, num_frames, targets, recipe.training.frame_weight)
+        loss = utterance_loss(logits, active, num_frames, shares, frame_weight=recipe.training.frame_weight)
         losses.append(float(loss.detach()))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

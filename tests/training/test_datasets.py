@@ -53,14 +53,15 @@ def test_buckets_waste_little() -> None:
 
 def test_collate_pads_to_whole_hops_and_remembers_what_is_whose() -> None:
     soft = np.array([[0, 0, 0], [0.2, 0.3, 0.5]], np.float32)
-    places = (Place(3, 7), Place(3, 2))
+    places, shares = (Place(3, 7), Place(3, 2)), np.array([[0, 1, 0], [0, 0, 0]], np.float32)
     batch = collate(
         [
-            Item(np.ones(500, np.float32), 1, soft[0], places[0]),
-            Item(np.ones(100, np.float32), -1, soft[1], places[1]),
+            Item(np.ones(500, np.float32), 1, soft[0], shares[0], places[0]),
+            Item(np.ones(100, np.float32), -1, soft[1], shares[1], places[1]),
         ]
     )
     assert batch.places.tolist() == [[3, 7], [3, 2]]
+    np.testing.assert_array_equal(batch.shares.numpy(), shares)
     assert batch.samples.shape == (2, 640)
     assert batch.samples.sum() == 600
     assert batch.num_frames.tolist() == [3, 1]
@@ -86,3 +87,29 @@ def test_crop(length: int, kept: int) -> None:
     piece = crop(np.arange(length, dtype=np.float32), 300, np.random.default_rng(0))
     assert len(piece) == kept
     np.testing.assert_array_equal(np.diff(piece), 1)
+
+
+def test_mixup_mixes_sounds_and_shares_alike_and_as_a_function_of_the_place(corpus: Path) -> None:
+    manifest = prepare("folder", corpus)
+    one, other = (EmotionDataset(manifest, LABELS, seed=3, mixup_alpha=1.0) for _ in range(2))
+    plain, seen = EmotionDataset(manifest, LABELS, seed=3), set()
+    for clip in range(len(manifest)):
+        item, own = one[Place(2, clip)], plain[Place(2, clip)]
+        np.testing.assert_array_equal(item.samples, other[Place(2, clip)].samples)
+        assert len(item.samples) == len(own.samples)
+        assert item.shares.sum() == pytest.approx(1)
+        assert item.target == item.shares.argmax() == own.target
+        assert item.shares.max() == 1 or not np.array_equal(item.samples, own.samples)
+        seen.add(int((item.shares > 0).sum()))
+    assert seen == {1, 2}
+    assert not np.array_equal(one[Place(2, 1)].samples, one[Place(3, 1)].samples)
+
+
+def test_mixed_with_a_clip_without_a_label_there_is_none_but_a_teacher_may_know_both(corpus: Path) -> None:
+    manifest = prepare("folder", corpus)
+    soft = np.random.default_rng(0).dirichlet(np.ones(2), len(manifest)).astype(np.float32)
+    dataset = EmotionDataset(manifest, LABELS[:2], soft=soft, mixup_alpha=5.0)
+    items = [dataset[Place(1, clip)] for clip in range(len(dataset))]
+    assert {round(float(item.shares.sum()), 5) for item in items} == {0.0, 1.0}
+    assert all(item.soft.sum() == pytest.approx(1) for item in items)
+    assert all(not item.shares.any() for item in items if item.target == -1)

@@ -9,7 +9,6 @@ import torch
 
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
-from vocaffect.losses import decisions, utterance_cross_entropy
 from vocaffect.recipe import Recipe
 from vocaffect.runs import trained_network
 from vocaffect.training import checkpoint
@@ -133,20 +132,6 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
     (tmp_path / checkpoint.DIGESTS).unlink()
     with pytest.raises(VocaffectError, match="no whole checkpoint"):
         checkpoint.load(path)
-
-
-def test_the_loss_counts_only_a_clips_own_frames() -> None:
-    """Against the sum written out by hand."""
-    generator = torch.Generator().manual_seed(0)
-    logits, active = torch.randn(2, 5, 3, generator=generator), torch.ones(2, 5, 1)
-    active[0, 1] = 0
-    num_frames, targets = torch.tensor([3, 5]), torch.tensor([2, 0])
-    logs = logits.log_softmax(-1)
-    last = -(logs[0, 2, 2] + logs[1, 4, 0]) / 2
-    every = -(logs[0, 0, 2] + logs[0, 2, 2] + logs[1, :, 0].sum()) / 7
-    loss = utterance_cross_entropy(logits, active, num_frames, targets, frame_weight=0.25)
-    assert loss == pytest.approx(float(0.75 * last + 0.25 * every), rel=1e-6)
-    assert torch.equal(decisions(logits, num_frames)[0], logits[0, 2])
 
 
 def test_devices_and_precision() -> None:

@@ -5,6 +5,7 @@ one would have heard. Applying is a pure function of samples and parameters; noi
 """
 
 from vocaffect.augment.chain import Sounds, apply
+from vocaffect.augment.mixing import mixed
 from vocaffect.augment.noise import add_noise, pink_noise, white_noise
 from vocaffect.augment.options import CODECS, SYNTHETIC_NOISES, AugmentOptions, CodecName, NoiseKind, Range
 from vocaffect.augment.parameters import Parameters, draw
@@ -24,6 +25,7 @@ __all__ = [
     "add_noise",
     "apply",
     "draw",
+    "mixed",
     "pink_noise",
     "shift_pitch",
     "stretch",

@@ -14,14 +14,15 @@ from torch.utils.data import DataLoader
 
 from vocaffect.datasets import Batch, BucketSampler
 from vocaffect.errors import VocaffectError
-from vocaffect.losses import distillation, utterance_cross_entropy
+from vocaffect.losses import Counts, build_loss, count, distillation, utterance_loss
 from vocaffect.models import Network
 from vocaffect.training import checkpoint, ranks
 from vocaffect.training.average import Average
 from vocaffect.training.masking import mask
-from vocaffect.training.options import LoopOptions, cosine_rate
+from vocaffect.training.options import LoopOptions
 from vocaffect.training.progress import Progress
 from vocaffect.training.runtime import autocast, mixed_precision
+from vocaffect.training.schedule import planned_rate
 from vocaffect.training.stopping import StopAskedError
 
 
@@ -48,6 +49,8 @@ class Trainer:
         ranks.share_weights(network)
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=options.weight_decay)
+        self.label_loss = build_loss(options.loss, **options.loss_parameters)
+        self.class_weights = torch.tensor(options.class_weights, device=device) if options.class_weights else None
         self.average = Average(network, options.average_decay)
         self.amp = mixed_precision(device, options.amp)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp and device.type == "cuda")
@@ -87,8 +90,15 @@ class Trainer:
         """Set what a step depends on besides the batch, all as functions of the seed and the place in training."""
         place = [self.options.seed, progress.epoch + 1, progress.step, ranks.rank()]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-        if self.options.scheduler == "cosine":
-            self.learning_rate = cosine_rate(self.options, progress.epoch + progress.step / steps)
+        rate = planned_rate(
+            self.options.scheduler,
+            progress.epoch + progress.step / steps,
+            learning_rate=self.options.learning_rate,
+            max_epochs=self.options.max_epochs,
+            warmup_epochs=self.options.warmup_epochs,
+        )
+        if rate is not None:
+            self.learning_rate = rate
 
     def step(self, batch: Batch) -> float:
         """Learn from one batch; returns its loss, over all processes.
@@ -96,12 +106,19 @@ class Trainer:
         Raises:
             FloatingPointError: if the loss or a gradient is no finite number; nothing is changed then.
         """
-        loss = self.loss(Batch(*(tensor.to(self.device) for tensor in batch)))
-        value = float(ranks.total(loss))
+        batch = Batch(*(tensor.to(self.device) for tensor in batch))
+        features, active = self.features(batch)
+        counts = Counts(*map(ranks.total, count(active, batch.num_frames)))
+        self.optimiser.zero_grad(set_to_none=True)
+        shared = torch.zeros((), device=self.device)
+        for rows in torch.arange(len(features), device=self.device).chunk(self.options.accumulate):
+            part = Batch(*(tensor[rows] for tensor in batch))
+            loss = self.loss(self.logits(features[rows], active[rows]), active[rows], part, counts)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            shared += loss.detach()
+        value = float(ranks.total(shared))
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value}")
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         ranks.sum_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.gradient_clip)
@@ -112,48 +129,40 @@ class Trainer:
         self.average.update()
         return value
 
-    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Running decisions ``(batch, num_frames, num_labels)``, and where something sounds."""
-        with torch.no_grad():
-            (features, active), _ = self.network.frontend(batch.samples)
-            features = self._masked(features, batch)
+    @torch.no_grad()
+    def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Features with SpecAugment's masks, each a function of (seed, epoch, clip), and where something sounds."""
+        frontend, options = self.network.frontend, self.options
+        (features, active), _ = frontend(batch.samples)
+        planes, hop = frontend.deltas.order + 1, frontend.hop
+        places = (batch.num_frames, batch.places)
+        return mask(features, *places, options.masking, seed=options.seed, planes=planes, hop=hop), active
+
+    def logits(self, features: Tensor, active: Tensor) -> Tensor:
+        """Running decisions ``(batch, num_frames, num_labels)``."""
         with autocast(self.device, self.amp):
-            logits, _ = self.network.model(features, active)
-        return logits.float(), active
+            logits: Tensor = self.network.model(features, active)[0]
+        return logits.float()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """``(1 - W)`` of the loss on the labels and ``W`` of that on the teacher: the share that falls to this process.
+    def loss(self, logits: Tensor, active: Tensor, batch: Batch, counts: Counts) -> Tensor:
+        """``(1 - W)`` of the loss on the labels and ``W`` of that on the teacher, of a part of a batch.
 
-        A clip may lack a label or a teacher. The shares of all processes add up to the loss of the whole batch.
+        A clip may lack a label or a teacher. The parts add up to the loss of the whole batch, which ``counts`` is of.
         """
-        options, (logits, active) = self.options, self.logits(batch)
-        labels = utterance_cross_entropy(
-            logits,
-            active,
-            batch.num_frames,
-            batch.targets,
+        options, about = self.options, (logits, active, batch.num_frames)
+        labels = utterance_loss(
+            *about,
+            batch.shares,
+            self.label_loss,
+            self.class_weights,
             options.frame_weight,
             options.label_smoothing,
-            total=ranks.total,
+            counts=counts,
         )
         if options.distill_weight == 0:
             return labels
-        teacher = distillation(
-            logits,
-            active,
-            batch.num_frames,
-            batch.soft,
-            options.distill_temperature,
-            options.frame_weight,
-            total=ranks.total,
-        )
+        teacher = distillation(*about, batch.soft, options.distill_temperature, options.frame_weight, counts)
         return torch.lerp(labels, teacher, options.distill_weight)
-
-    def _masked(self, features: Tensor, batch: Batch) -> Tensor:
-        """Features with SpecAugment's masks, each a function of (seed, epoch, clip)."""
-        planes, hop = self.network.frontend.deltas.order + 1, self.network.frontend.hop
-        options, seed = self.options.masking, self.options.seed
-        return mask(features, batch.num_frames, batch.places, options, seed=seed, planes=planes, hop=hop)
 
     def diverged(self, what: str, progress: Progress, batch: Batch, loader: Loader) -> VocaffectError:
         """The sentence that says in which batch training broke down, and what its clips are."""
