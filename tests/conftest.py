@@ -1,5 +1,6 @@
 """Toy recognisers that keep the bundle's promises and whose answers a few lines of numpy can check."""
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -212,3 +213,9 @@ def _ctrl_c() -> None:
     """Shells start background jobs with Ctrl-C ignored, and processes inherit that: here it must work."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests keep nothing in the cache of whoever runs them."""
+    os.environ["VOCAFFECT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

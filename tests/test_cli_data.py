@@ -161,9 +161,18 @@ def test_several_corpora_are_shown_apart_and_what_is_left_out_is_counted(tmp_pat
         soundfile.write(tmp_path / name, np.random.default_rng(number).normal(0, 0.1, 8000), 16_000)
     assert "data.partial: true" in refused("prepare", "emodb+tess", "-d", tmp_path)
     said = done("prepare", "emodb+tess", "-d", tmp_path, "--partial")
-    assert "emodb: 1 clips left out, whose emotion has no place among the eight (boredom 1)" in said
+    assert "emodb: 1 clips left out, whose emotion has no place among the labels (boredom 1)" in said
     assert "emodb+tess-manifest.csv: 2 clips" in said
     assert [row.split()[0] for row in said.splitlines() if row.startswith(("  emodb ", "  tess "))] == ["emodb", "tess"]
+    rows = [row.split() for row in done("stats", "emodb+tess", "-d", tmp_path).splitlines() if row.strip()]
+    assert rows[0] == ["corpus", "clips", "speakers", "hours", "median", "s", "happy", "sad"]
+    assert rows[2] == ["emodb", "1", "1", "0.00", "0.5", "1", "0"]
+    assert rows[4] == ["all", "2", "2", "0.00", "0.5", "1", "1"]
+    assert "boredom" in done("stats", "emodb+tess", "-d", tmp_path, "--labels", "happy,boredom")
+    done("prepare", "emodb", "-d", tmp_path, "--partial", "--labels", "happy,boredom", "-o", "two.csv")
+    assert Manifest.read("two.csv").labels == ("happy", "boredom")
+    assert "shards.json: 2 clips in 2 shards" in done("shard", "two.csv", "-o", "shards", "--shard-mb", 0.001)
+    assert "all" not in done("stats", "shards/shards.json")
     assert "leave-one-corpus-out needs" in refused(
         "split", done_manifest(tmp_path, "tess"), "-p", "leave-one-corpus-out"
     )

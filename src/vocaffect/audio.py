@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocaffect.errors import VocaffectError
+from vocaffect.tar import TarError, read_member, tar_of
 from vocaffect.units import SAMPLE_RATE
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
@@ -201,7 +202,10 @@ class _Source:
 @contextmanager
 def _open_file(path: Path) -> Iterator[_Source]:
     try:
-        file = path.open("rb")
+        tar = tar_of(path)
+        file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix())) if tar else path.open("rb")
+    except TarError as error:
+        raise AudioError(str(error)) from None
     except FileNotFoundError:
         raise AudioError(f"there is no file {path}: check the path") from None
     except IsADirectoryError:

@@ -12,16 +12,18 @@ from pathlib import Path
 import torch
 
 from vocaffect.augment import AugmentOptions, Sounds
-from vocaffect.corpora import Dropped, prepare
+from vocaffect.corpora import Dropped
 from vocaffect.datasets import EmotionDataset
 from vocaffect.errors import VocaffectError
 from vocaffect.files import write_text
+from vocaffect.labels import LabelSet
 from vocaffect.losses import build_loss, class_weights
 from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_training_history
 from vocaffect.plugins import keep_plugins, load_installed, load_plugins
 from vocaffect.recipe import Recipe
 from vocaffect.runs import Run, beginning, build_network, loader, open_run, validation_loader
+from vocaffect.sources import read_clips
 from vocaffect.splits import Split, audit, make_split
 from vocaffect.training import checkpoint, ranks
 from vocaffect.training.loop import train
@@ -75,17 +77,21 @@ def start_run(
     return replace(run, recipe=recipe)
 
 
-def read_data(recipe: Recipe, data_root: Path, *, dropped: Dropped | None = None) -> Manifest:
-    """The clips that a recipe names: of corpora, or of a manifest file; ``dropped`` is as in `prepare`."""
+def read_data(
+    recipe: Recipe,
+    data_root: Path,
+    *,
+    dropped: Dropped | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
+) -> Manifest:
+    """The clips that a recipe names; see `vocaffect.sources.read_clips`."""
     load_plugins(recipe.plugins)
-    corpus = recipe.data.corpus
-    if corpus.endswith((".csv", ".parquet")) and Path(corpus).is_file():
-        try:
-            return Manifest.read(corpus)
-        except VocaffectError:
-            if corpus.endswith(".parquet"):
-                raise
-    return prepare(corpus, data_root, partial=recipe.data.partial, dropped=dropped)
+    data = recipe.data
+    labels = LabelSet(data.labels) if data.labels else None
+    return read_clips(
+        data.corpus, data_root, partial=data.partial, labels=labels, dropped=dropped, progress=progress, cache=cache
+    )
 
 
 def train_run(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
 from vocaffect.errors import VocaffectError
 
 
@@ -38,6 +40,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: ``$VOCAFFECT_CACHE``, or the platform's folder for such."""
+    given = os.environ.get("VOCAFFECT_CACHE")
+    return Path(given).expanduser() if given else platformdirs.user_cache_path("vocaffect", appauthor=False)
 
 
 def flush(path: Path) -> None:

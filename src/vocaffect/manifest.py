@@ -5,8 +5,9 @@ import hashlib
 import io
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -17,13 +18,19 @@ from numpy.typing import NDArray
 
 from vocaffect.errors import VocaffectError
 from vocaffect.files import atomic_path
-from vocaffect.labels import require_emotion
+from vocaffect.labels import EMOTIONS, LabelSet
 
-_HEADER = re.compile(r"# vocaffect manifest, root (?P<root>\".*\"), hash (?P<hash>[0-9a-f]{64})\s*")
+_HEADER = re.compile(
+    r"# vocaffect manifest, root (?P<root>\".*?\")(?:, labels (?P<labels>\[.*\]))?, hash (?P<hash>[0-9a-f]{64})\s*"
+)
 
 
 class ManifestError(VocaffectError):
     """A manifest cannot be read or used; the message says why and how to mend it."""
+
+
+class ColumnsError(ManifestError):
+    """A table lacks columns of a manifest: it may be a table of one's own, to be prepared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ COLUMNS = tuple(field.name for field in fields(Utterance))
 
 @dataclass(frozen=True)
 class Manifest:
-    """Labelled clips under one root folder, ordered by path, each path once.
+    """Labelled clips under one root folder, ordered by path, each path once; the emotions are among ``labels``.
 
     Raises:
         ManifestError: if a path comes twice or leaves the root, or a cell holds a control character.
@@ -58,6 +65,7 @@ class Manifest:
 
     root: Path
     utterances: tuple[Utterance, ...]
+    labels: tuple[str, ...] = EMOTIONS
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.utterances, key=lambda utterance: utterance.path))
@@ -82,6 +90,7 @@ class Manifest:
     def hash(self) -> str:
         """64 hex digits over what the clips are (sound and labels), whatever their order, paths and root."""
         rows = sorted(json.dumps(_row(utterance)[1:]) for utterance in self.utterances)
+        rows += [json.dumps(self.labels)] * (self.labels != EMOTIONS)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     @cached_property
@@ -107,7 +116,7 @@ class Manifest:
         """The clips that a boolean mask ``(num_utterances,)`` or a list of indices picks out."""
         index = np.asarray(which if isinstance(which, np.ndarray) else list(which))
         chosen = np.arange(len(self))[index.astype(bool if index.dtype == bool else np.int64)]
-        return Manifest(self.root, tuple(self.utterances[i] for i in chosen))
+        return replace(self, utterances=tuple(self.utterances[i] for i in chosen))
 
     def select_paths(self, paths: Iterable[str]) -> "Manifest":
         """The clips with these paths, as a split names them.
@@ -122,7 +131,17 @@ class Manifest:
                 f"{len(missing)} clips of the split are not in the manifest (first: {missing[0]}): "
                 "make the split again from this manifest"
             )
-        return Manifest(self.root, tuple(self.by_path[path] for path in wanted))
+        return replace(self, utterances=tuple(self.by_path[path] for path in wanted))
+
+    def relabelled(self, labels: LabelSet) -> tuple["Manifest", dict[str, Counter[str]]]:
+        """The clips that have a place in another set of labels; and of the rest, each corpus' words, counted."""
+        found = [(clip, labels.of(clip.emotion)) for clip in self.utterances]
+        dropped: dict[str, Counter[str]] = defaultdict(Counter)
+        for clip, label in found:
+            if label is None:
+                dropped[clip.corpus][clip.emotion] += 1
+        kept = tuple(replace(clip, emotion=label) for clip, label in found if label is not None)
+        return Manifest(self.root, kept, labels.names), dict(dropped)
 
     def write(self, path: Path | str) -> None:
         """Write the table, all or nothing: Parquet where the name ends in ``.parquet``, CSV elsewhere.
@@ -139,8 +158,11 @@ class Manifest:
                 temporary.write_text(_to_csv(self, root), encoding="utf-8", newline="")
 
     @staticmethod
-    def read(path: Path | str, root: Path | str | None = None) -> "Manifest":
+    def read(path: Path | str, root: Path | str | None = None, labels: LabelSet | None = None) -> "Manifest":
         """Read a table written by `write`; ``root`` says where the clips lie now, if they were moved.
+
+        ``labels`` are those of a table that does not say which it has, as one without its first line; the eight
+        otherwise.
 
         Raises:
             ManifestError: if the file is missing, no manifest, or not what its hash says.
@@ -150,7 +172,11 @@ class Manifest:
             raise ManifestError(f"there is no manifest {source}: make one with 'vocaffect data prepare'")
         header, rows = _read_parquet(source) if source.suffix == ".parquet" else _read_csv(source)
         stored = source.parent / header.get("root", ".")
-        manifest = Manifest(Path(root if root is not None else stored), tuple(_utterances(rows, source)))
+        if header:
+            labels = LabelSet(json.loads(header.get("labels", json.dumps(EMOTIONS))))
+        chosen = labels or LabelSet()
+        utterances = tuple(_utterances(rows, source, chosen))
+        manifest = Manifest(Path(root if root is not None else stored), utterances, chosen.names)
         if header.get("hash", manifest.hash) != manifest.hash:
             raise ManifestError(
                 f"the rows of {source} do not match its hash, so it was cut short or edited: run 'vocaffect "
@@ -177,7 +203,8 @@ def _stored_root(root: Path, target: Path) -> str:
 
 def _to_csv(manifest: Manifest, root: str) -> str:
     text = io.StringIO()
-    text.write(f"# vocaffect manifest, root {json.dumps(root)}, hash {manifest.hash}\n")
+    labels = f", labels {json.dumps(manifest.labels)}" if manifest.labels != EMOTIONS else ""
+    text.write(f"# vocaffect manifest, root {json.dumps(root)}{labels}, hash {manifest.hash}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(_row(utterance) for utterance in manifest)
@@ -193,27 +220,29 @@ def _read_csv(source: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
     except (UnicodeDecodeError, csv.Error):
         raise ManifestError(f"{source} is no CSV text: make it with 'vocaffect data prepare'") from None
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-        raise ManifestError(
+        raise ColumnsError(
             f"{source} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: make a manifest of a "
             f"table of your own with 'vocaffect data prepare {source} -o manifest.csv'"
         )
-    header = {"root": json.loads(match["root"]), "hash": match["hash"]} if match else {}
+    header = {name: text for name, text in match.groupdict().items() if text} if match else {}
+    if match:
+        header["root"] = json.loads(match["root"])
     return header, rows
 
 
-def _utterances(rows: Iterable[dict[str, Any]], source: Path) -> Iterator[Utterance]:
+def _utterances(rows: Iterable[dict[str, Any]], source: Path, labels: LabelSet) -> Iterator[Utterance]:
     for number, row in enumerate(rows, 1):
         cells = {name: row.get(name) for name in COLUMNS}
         if None in cells.values() or None in row:
             raise ManifestError(f"row {number} of {source} has too few or too many cells: mend or remove it")
         texts = {name: str(cell) for name, cell in cells.items()}
         try:
-            duration_s, emotion = float(texts.pop("duration_s")), require_emotion(texts.pop("emotion"))
+            duration_s, word = float(texts.pop("duration_s")), labels.require(texts.pop("emotion"))
         except ValueError:
             raise ManifestError(f"row {number} of {source} has no number as duration_s: mend it") from None
         except VocaffectError as error:
             raise ManifestError(f"row {number} of {source}: {error}") from None
-        yield Utterance(duration_s=duration_s, emotion=emotion, **texts)
+        yield Utterance(duration_s=duration_s, emotion=labels.of(word) or word, **texts)
 
 
 def _parquet() -> Any:
@@ -226,11 +255,12 @@ def _parquet() -> Any:
 
 def _write_parquet(manifest: Manifest, path: Path, root: str) -> None:
     pyarrow = _parquet()
+    labels = {"labels": json.dumps(manifest.labels)} if manifest.labels != EMOTIONS else {}
     table = pyarrow.Table.from_pylist(
         [asdict(utterance) for utterance in manifest],
         schema=pyarrow.schema(
             [(name, pyarrow.float64() if name == "duration_s" else pyarrow.string()) for name in COLUMNS],
-            metadata={"vocaffect": json.dumps({"root": root, "hash": manifest.hash})},
+            metadata={"vocaffect": json.dumps({"root": root, "hash": manifest.hash, **labels})},
         ),
     )
     pyarrow.parquet.write_table(table, path)

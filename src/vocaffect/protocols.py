@@ -1,4 +1,4 @@
-"""Who is tested in which fold: the published protocols, kept as data, and folds made for any manifest.
+"""Who is tested in which fold: the published protocols, kept as data, folds made for any manifest, and their file.
 
 Nothing here draws random numbers: what is shuffled is ordered by a hash of the seed and its name, so a split
 is the same on every machine and with every version of every library.
@@ -10,20 +10,94 @@ import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
-from itertools import chain, zip_longest
-from pathlib import PurePosixPath
-from typing import Literal
+from itertools import chain, combinations, zip_longest
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from vocaffect.errors import VocaffectError, unknown_name
-from vocaffect.manifest import Utterance
+from vocaffect.files import write_text
+from vocaffect.manifest import Manifest, Utterance
 
+SIDES = ("train", "validation", "test")
 Kind = Literal["speakers", "random", "kfold", "corpora", "all"]
 
 
 class SplitError(VocaffectError):
     """A split cannot be made or read; the message says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The clips of one fold, as sorted paths within a manifest, on three sides that share none.
+
+    Raises:
+        SplitError: if a clip is on two sides.
+    """
+
+    name: str
+    fold: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for side in SIDES:
+            object.__setattr__(self, side, tuple(sorted(getattr(self, side))))
+        for one, other in combinations(SIDES, 2):
+            if both := set(getattr(self, one)) & set(getattr(self, other)):
+                raise SplitError(f"{min(both)} is on the {one} and the {other} side: keep it on one of them")
+
+    @cached_property
+    def hash(self) -> str:
+        """64 hex digits over everything the split says."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    def of(self, manifest: Manifest) -> tuple[Manifest, Manifest, Manifest]:
+        """The train, validation and test clips of a manifest.
+
+        Raises:
+            ManifestError: if the manifest lacks one of them.
+        """
+        train, validation, test = (manifest.select_paths(getattr(self, side)) for side in SIDES)
+        return train, validation, test
+
+    def write(self, path: Path | str) -> None:
+        """Write the split as JSON, all or nothing."""
+        write_text(path, json.dumps({**self._content(), "hash": self.hash}, indent=1) + "\n")
+
+    @staticmethod
+    def read(path: Path | str) -> "Split":
+        """Read a split written by `write`.
+
+        Raises:
+            SplitError: if it is missing, no split, or not what its hash says.
+        """
+        try:
+            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            stored = content.pop("hash")
+            train, validation, test = (tuple(map(str, content[side])) for side in SIDES)
+            name, fold, seed = str(content["name"]), int(content["fold"]), int(content["seed"])
+            split = Split(name, fold, train, validation, test, seed)
+        except FileNotFoundError:
+            raise SplitError(f"there is no split {path}: make one with 'vocaffect data split'") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise SplitError(f"{path} is no split: make one with 'vocaffect data split'") from None
+        if stored != split.hash:
+            raise SplitError(f"{path} is not what its hash says, so it was edited or damaged: make it again")
+        return split
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "fold": self.fold,
+            "seed": self.seed,
+            "train": list(self.train),
+            "validation": list(self.validation),
+            "test": list(self.test),
+        }
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ class Data(Section):
     """Which clips, and who is held out."""
 
     corpus: str = Field("ravdess", description="a name, several (ravdess+tess), or a manifest (.csv, .parquet)")
+    labels: tuple[str, ...] | dict[str, tuple[str, ...]] | None = Field(
+        None, description="what to tell apart: names, or names with the corpora's words for each; null: the eight"
+    )
     train_only: tuple[str, ...] = Field((), description="corpora that no fold tests: all their clips train every fold")
     partial: bool = Field(False, description="accept corpora that lack clips")
     protocol: str = Field("ravdess-emobox6", description="how speakers are split")

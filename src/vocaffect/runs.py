@@ -1,6 +1,6 @@
 """A run of one fold: its folder, what it was started with, its network, and the clips that it is validated on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch.utils.data import DataLoader
@@ -8,12 +8,12 @@ from torch.utils.data import DataLoader
 from vocaffect.datasets import BucketSampler, EmotionDataset, collate
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
-from vocaffect.labels import EMOTIONS
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
 from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.splits import Split
+from vocaffect.tar import is_there
 from vocaffect.training import checkpoint
 from vocaffect.training.stopping import ignore_signals
 from vocaffect.training.trainer import Loader
@@ -32,9 +32,9 @@ class Run:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The emotions that the manifest has, in the order of `vocaffect.labels.EMOTIONS`."""
+        """Those of the manifest's labels that a clip has, in their order."""
         present = {utterance.emotion for utterance in self.manifest}
-        return tuple(emotion for emotion in EMOTIONS if emotion in present)
+        return tuple(label for label in self.manifest.labels if label in present)
 
 
 def open_run(folder: Path, data_root: Path | None = None) -> Run:
@@ -46,8 +46,8 @@ def open_run(folder: Path, data_root: Path | None = None) -> Run:
     if not (folder / "recipe.yaml").is_file():
         raise VocaffectError(f"{folder} holds no run: name the folder that 'vocaffect train' made")
     manifest = Manifest.read(folder / "manifest.csv")
-    if data_root is not None and not all(manifest.audio_path(utterance).is_file() for utterance in manifest):
-        manifest = Manifest(data_root, manifest.utterances)
+    if data_root is not None and not all(map(is_there, map(manifest.audio_path, manifest))):
+        manifest = replace(manifest, root=data_root)
     recipe = read_recipe(folder / "recipe.yaml")
     load_plugins(recipe.plugins)
     recipe = recipe.model_copy(update={"plugins": keep_plugins(recipe.plugins, folder)})

@@ -1,21 +1,18 @@
 """Who trains, who validates, who is tested: made by protocol, stored as a file, and audited for leaks."""
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from vocaffect.audio import AudioError, EmptyAudioError, measure
 from vocaffect.errors import unknown_name
-from vocaffect.files import write_text
 from vocaffect.manifest import Manifest, Utterance
 from vocaffect.protocols import (
+    SIDES,
     Protocol,
+    Split,
     SplitError,
     Unit,
     balanced_folds,
@@ -27,85 +24,12 @@ from vocaffect.protocols import (
     speaker_units,
 )
 
-__all__ = ["Audit", "Finding", "Split", "SplitError", "audit", "make_split", "num_folds", "protocols"]
+__all__ = ["SIDES", "Audit", "Finding", "Split", "SplitError", "audit", "make_split", "num_folds", "protocols"]
 
-SIDES = ("train", "validation", "test")
 SILENT_DB = -80.0
 """The quietest acted speech we know (RAVDESS, calm) has an RMS level of -64 dB of full scale."""
 MAX_CLIPPED = 1e-4
 """A clip is called clipped where more than this fraction of its samples follows another at full scale."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """The clips of one fold, as sorted paths within a manifest, on three sides that share none.
-
-    Raises:
-        SplitError: if a clip is on two sides.
-    """
-
-    name: str
-    fold: int
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for side in SIDES:
-            object.__setattr__(self, side, tuple(sorted(getattr(self, side))))
-        for one, other in combinations(SIDES, 2):
-            if both := set(getattr(self, one)) & set(getattr(self, other)):
-                raise SplitError(f"{min(both)} is on the {one} and the {other} side: keep it on one of them")
-
-    @cached_property
-    def hash(self) -> str:
-        """64 hex digits over everything the split says."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
-
-    def of(self, manifest: Manifest) -> tuple[Manifest, Manifest, Manifest]:
-        """The train, validation and test clips of a manifest.
-
-        Raises:
-            ManifestError: if the manifest lacks one of them.
-        """
-        train, validation, test = (manifest.select_paths(getattr(self, side)) for side in SIDES)
-        return train, validation, test
-
-    def write(self, path: Path | str) -> None:
-        """Write the split as JSON, all or nothing."""
-        write_text(path, json.dumps({**self._content(), "hash": self.hash}, indent=1) + "\n")
-
-    @staticmethod
-    def read(path: Path | str) -> "Split":
-        """Read a split written by `write`.
-
-        Raises:
-            SplitError: if it is missing, no split, or not what its hash says.
-        """
-        try:
-            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            stored = content.pop("hash")
-            train, validation, test = (tuple(map(str, content[side])) for side in SIDES)
-            name, fold, seed = str(content["name"]), int(content["fold"]), int(content["seed"])
-            split = Split(name, fold, train, validation, test, seed)
-        except FileNotFoundError:
-            raise SplitError(f"there is no split {path}: make one with 'vocaffect data split'") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise SplitError(f"{path} is no split: make one with 'vocaffect data split'") from None
-        if stored != split.hash:
-            raise SplitError(f"{path} is not what its hash says, so it was edited or damaged: make it again")
-        return split
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "fold": self.fold,
-            "seed": self.seed,
-            "train": list(self.train),
-            "validation": list(self.validation),
-            "test": list(self.test),
-        }
 
 
 def num_folds(
@@ -184,7 +108,7 @@ def _apart(manifest: Manifest, train_only: Iterable[str]) -> tuple[Manifest, tup
             "every corpus is to be trained on only, so nobody is left to test: leave one out of train_only"
         )
     home = tuple(clip for clip in manifest if clip.corpus not in names)
-    return Manifest(manifest.root, home), tuple(clip for clip in manifest if clip.corpus in names)
+    return replace(manifest, utterances=home), tuple(clip for clip in manifest if clip.corpus in names)
 
 
 def _with_training(split: Split, manifest: Manifest, others: Iterable[Utterance]) -> Split:

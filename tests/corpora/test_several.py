@@ -1,6 +1,10 @@
 """Several corpora in one manifest: what is in it, what was left out, and testing on a corpus never trained on."""
 
+import re
+import shutil
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +12,12 @@ import pytest
 import soundfile
 
 from vocaffect.corpora import CorpusError, prepare, resolve_corpora
+from vocaffect.errors import VocaffectError
 from vocaffect.experiment import read_data, start_run
+from vocaffect.labels import EMOTIONS, LabelSet
 from vocaffect.manifest import Manifest
 from vocaffect.recipe import make_recipe
+from vocaffect.runs import open_run
 from vocaffect.splits import SplitError, audit, make_split, num_folds
 
 CLIPS = {
@@ -135,3 +142,70 @@ def test_a_recipe_names_corpora_to_train_on(root: Path, tmp_path: Path) -> None:
     run = start_run(make_recipe({"data": content}), tmp_path / "run", root)
     train, validation, test = run.split.of(run.manifest)
     assert (train.corpora, validation.corpora, test.corpora) == (("ravdess", "tess"), ("ravdess",), ("ravdess",))
+
+
+def test_a_manifest_whose_clips_are_gone_says_which_and_how_many(root: Path, tmp_path: Path) -> None:
+    clips = shutil.copytree(root / "ravdess", tmp_path / "ravdess")
+    manifest = prepare("ravdess", tmp_path, partial=True)
+    manifest.write(tmp_path / "clips.csv")
+    recipe = make_recipe({"data": {"corpus": str(tmp_path / "clips.csv")}})
+    assert read_data(recipe, tmp_path) == manifest
+    shutil.rmtree(clips / "Actor_02")
+    with pytest.raises(VocaffectError, match=r"2 of the 8 clips of the manifest are gone \(first: .*Actor_02/03-01"):
+        read_data(recipe, tmp_path)
+
+
+def test_a_recipe_keeps_other_labels_than_the_eight(root: Path, tmp_path: Path) -> None:
+    left_out: dict[str, Mapping[str, int]] = {}
+    tell = lambda name, words: left_out.update({name: words})  # noqa: E731
+    data = {"corpus": "tess+emodb", "partial": True, "labels": ["happy", "sad", "boredom"], "protocol": "seed-random"}
+    manifest = read_data(make_recipe({"data": data}), root, dropped=tell)
+    assert Counter(clip.emotion for clip in manifest) == {"happy": 3, "sad": 3, "boredom": 2}
+    assert left_out == {"tess": {"ps": 2}}
+    run = start_run(make_recipe({"data": data}), tmp_path / "run", root, manifest=manifest, allow_leak=True)
+    assert run.labels == ("happy", "sad", "boredom")
+    assert open_run(run.folder).manifest == manifest
+
+
+def test_labels_may_take_in_several_words(root: Path) -> None:
+    labels = {"low": ["sad", "boredom"], "high": ["happy", "surprised"]}
+    manifest = read_data(make_recipe({"data": {"corpus": "tess+emodb", "partial": True, "labels": labels}}), root)
+    assert Counter(clip.emotion for clip in manifest) == {"low": 5, "high": 5}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_manifest_is_relabelled_as_a_recipe_asks(root: Path, tmp_path: Path, suffix: str) -> None:
+    file, left_out = tmp_path / f"clips{suffix}", dict[str, Mapping[str, int]]()
+    prepare("tess+emodb", root, partial=True).write(file)
+    recipe = make_recipe({"data": {"corpus": str(file), "labels": ["happy", "surprised"]}})
+    manifest = read_data(recipe, root, dropped=lambda name, words: left_out.update({name: words}))
+    assert Counter(clip.emotion for clip in manifest) == {"happy": 3, "surprised": 2}
+    assert left_out == {"tess": {"sad": 2}, "emodb": {"sad": 1}}
+    manifest.write(file)
+    assert Manifest.read(file) == manifest
+    assert Manifest.read(file).hash == manifest.hash != replace(manifest, labels=EMOTIONS).hash
+
+
+def test_labels_that_no_clip_has_are_an_error(root: Path) -> None:
+    for labels, sentence in [
+        (["happy", "bored"], "no clip of emodb has the label 'bored'"),
+        (["happy"], "happy is no set of labels"),
+        (["happy", "happy"], "happy, happy is no set of labels"),
+        ({"up": ["happy"], "down": ["happy", "sad"]}, "the word 'happy' stands for the labels up and down"),
+    ]:
+        recipe = make_recipe({"data": {"corpus": "emodb", "partial": True, "labels": labels}})
+        with pytest.raises(VocaffectError, match=re.escape(sentence)):
+            read_data(recipe, root)
+
+
+def test_a_folder_of_ones_own_may_have_labels_of_its_own(tmp_path: Path) -> None:
+    for number, label in enumerate(("bored", "thrilled", "happy")):
+        (tmp_path / label / "anna").mkdir(parents=True)
+        samples = np.random.default_rng(number).normal(0, 0.1, 1600)
+        soundfile.write(tmp_path / label / "anna" / "1.wav", samples, 16_000)
+    labels = LabelSet(["bored", "thrilled"])
+    assert [clip.emotion for clip in prepare("folder", tmp_path, labels=labels)] == ["bored", "thrilled"]
+    with pytest.raises(CorpusError, match="bored' is not known"):
+        prepare("folder", tmp_path)
+    with pytest.raises(CorpusError, match="bored is named after no emotion"):
+        prepare("folder", tmp_path, labels=LabelSet(["happy", "thriled"]))

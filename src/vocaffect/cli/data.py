@@ -1,24 +1,20 @@
 """`vocaffect data`: get corpora, make manifests of them, split those, and audit both."""
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vocaffect.cli.data_options import CacheDir, DataRoot, Labels, ManifestFile, MovedTo, label_set
 from vocaffect.cli.screen import new_table, progress_bar, show
+from vocaffect.cli.shards import shard
+from vocaffect.cli.tables import print_findings, print_manifest, print_pairs, print_statistics
 
 if TYPE_CHECKING:
     from vocaffect.manifest import Manifest
-    from vocaffect.splits import Finding, Split
+    from vocaffect.splits import Split
 
-DataRoot = Annotated[
-    Path,
-    typer.Option("--data-root", "-d", envvar="VOCAFFECT_DATA", help="The folder that corpora lie in."),
-]
-ManifestFile = Annotated[Path, typer.Argument(help="A manifest, as 'vocaffect data prepare' writes it.")]
-MovedTo = Annotated[Path | None, typer.Option("--data-root", "-d", help="Where the clips lie now, if they were moved.")]
 MOST_SHOWN = 10
 
 
@@ -29,7 +25,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode="markdown",
     )
-    for command in (download, prepare, audit, split):
+    for command in (download, prepare, stats, audit, split, shard):
         data.command()(command)
     data.command("list")(list_known)
     app.add_typer(data, name="data")
@@ -58,7 +54,7 @@ def download(
 
     known = get_corpus(corpus)
     archive = official_archive(known)
-    _print_pairs(
+    print_pairs(
         {
             "corpus": f"{known.title}, {known.num_clips:,} clips",
             "from": url or archive.url,
@@ -95,6 +91,8 @@ def prepare(
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Accept a corpus that lacks clips.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out unusable clips.")] = False,
+    labels: Labels = "",
+    cache_dir: CacheDir = None,
 ) -> None:
     """Read a corpus, or speech of your own, into a manifest: one row a clip, with a hash of its sound.
 
@@ -116,6 +114,7 @@ def prepare(
     from vocaffect.corpora import dropped_sentence
     from vocaffect.corpora import prepare as read_corpus
     from vocaffect.errors import VocaffectError
+    from vocaffect.files import cache_folder
     from vocaffect.plugins import load_installed
 
     load_installed()
@@ -133,14 +132,51 @@ def prepare(
             skip_broken=skip_broken,
             progress=progress,
             dropped=lambda name, words: left_out.append(dropped_sentence(name, words)),
+            labels=label_set(labels),
+            cache=cache_dir or cache_folder(),
         )
     manifest.write(target)
     if len(manifest.corpora) > 1:
-        _print_manifest(manifest, "corpus")
-    _print_manifest(manifest, "emotion")
+        print_manifest(manifest, "corpus")
+    print_manifest(manifest, "emotion")
     for sentence in left_out:
         typer.echo(sentence)
     typer.echo(f"{target}: {len(manifest):,} clips, content hash {manifest.hash}")
+
+
+def stats(
+    corpus: Annotated[str, typer.Argument(help="Known corpora (ravdess+tess), a manifest, or a table.csv.")],
+    data_root: DataRoot = Path("data"),
+    labels: Labels = "",
+    partial: Annotated[bool, typer.Option(help="Accept corpora that lack clips.")] = True,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Count clips, speakers, hours and labels of each corpus.
+
+    Examples:
+
+        vocaffect data stats ravdess+tess --data-root ~/speech
+
+        vocaffect data stats english.csv --labels happy,sad,angry
+    """  # noqa: D412
+    from vocaffect.corpora import dropped_sentence
+    from vocaffect.files import cache_folder
+    from vocaffect.sources import read_clips
+
+    left_out: list[str] = []
+    with progress_bar("reading") as progress:
+        manifest = read_clips(
+            corpus,
+            data_root,
+            partial=partial,
+            labels=label_set(labels),
+            dropped=lambda name, words: left_out.append(dropped_sentence(name, words)),
+            progress=progress,
+            cache=cache_dir or cache_folder(),
+        )
+    print_statistics(manifest)
+    for sentence in left_out:
+        typer.echo(sentence)
 
 
 def split(
@@ -215,7 +251,7 @@ def audit(
         findings = list(examine(clips, listen=listen, progress=progress).findings)
     for one in chosen:
         findings += [finding for finding in examine(clips, one, listen=False).findings if finding.leak]
-    _print_findings(findings, None if show_all else MOST_SHOWN)
+    print_findings(findings, None if show_all else MOST_SHOWN)
     sides = f", {len(chosen)} split{'s' * (len(chosen) != 1)}" if chosen else ""
     typer.echo(f"{len(clips):,} clips{sides}: {len(findings):,} finding{'s' * (len(findings) != 1)}")
     if any(finding.leak or finding.unusable for finding in findings):
@@ -252,50 +288,3 @@ def _split_file(folder: Path, protocol: str, fold: int) -> Path:
 def _tested(clips: "Manifest", made: "Split") -> str:
     speakers = clips.select_paths(made.test).speakers
     return ", ".join(speakers) if len(speakers) <= 5 else f"{len(speakers)}: {speakers[0]} ... {speakers[-1]}"
-
-
-def _print_manifest(manifest: "Manifest", by: str) -> None:
-    """Clips and minutes of each emotion or corpus, and who speaks them."""
-    table = new_table(
-        by,
-        "clips",
-        "minutes",
-        "speakers",
-        "female",
-        "male",
-        numbers="clips minutes speakers female male",
-    )
-    clips = list(manifest)
-    for name in [*Counter(getattr(clip, by) for clip in clips), "all"]:
-        chosen = [clip for clip in clips if name in (getattr(clip, by), "all")]
-        sexes = Counter(clip.sex for clip in chosen)
-        minutes = sum(clip.duration_s for clip in chosen) / 60
-        speakers = len({clip.speaker for clip in chosen} - {""})
-        table.add_row(
-            name,
-            f"{len(chosen):,}",
-            f"{minutes:.1f}",
-            str(speakers),
-            str(sexes["female"]),
-            str(sexes["male"]),
-        )
-    show(table)
-
-
-def _print_findings(findings: "list[Finding]", most: int | None) -> None:
-    """Every kind of finding with its first few sentences."""
-    kinds: dict[str, list[Finding]] = {}
-    for finding in findings:
-        kinds.setdefault(finding.kind, []).append(finding)
-    for kind, found in kinds.items():
-        typer.echo(f"{kind}{' (leak)' if found[0].leak else ''}: {len(found):,}")
-        for finding in found[:most]:
-            typer.echo(f"  {finding.message}")
-        if most is not None and len(found) > most:
-            typer.echo(f"  ... and {len(found) - most:,} more; --all shows them")
-
-
-def _print_pairs(pairs: dict[str, str]) -> None:
-    width = max(map(len, pairs))
-    for name, value in pairs.items():
-        typer.echo(f"{name:>{width}}  {value}")

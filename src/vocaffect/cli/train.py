@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vocaffect.cli.screen import progress_bar
 from vocaffect.errors import VocaffectError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def train(
     _need_train_extra()
     from vocaffect.corpora import dropped_sentence
     from vocaffect.experiment import read_data
+    from vocaffect.files import cache_folder
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
     from vocaffect.training import ranks
@@ -83,7 +85,11 @@ def train(
     ]
     recipe = read_recipe(config, changes)
     folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console(quiet=ranks.rank() > 0)
-    manifest = read_data(recipe, root, dropped=lambda name, words: console.print(dropped_sentence(name, words)))
+    tell_dropped = lambda name, words: console.print(dropped_sentence(name, words))  # noqa: E731
+    with progress_bar("reading") as progress:
+        manifest = ranks.first(
+            lambda: read_data(recipe, root, dropped=tell_dropped, progress=progress, cache=cache_folder())
+        )
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
         return

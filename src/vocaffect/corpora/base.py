@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar, cast
 
 from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.labels import LabelSet
 
 EXTENSIONS = frozenset({".aiff", ".au", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm"})
 """Files that corpus readers take for clips."""
@@ -49,7 +50,7 @@ class Corpus:
 
     A reader of your own is a subclass with its own `collect_files`. ``layout`` is an example of where a clip
     lies, ``access`` says how to get a corpus that has no ``archive``, ``speakers_of`` names the corpus whose
-    people speak here too, so that no split takes them for others.
+    people speak here too, so that no split takes them for others. ``labels`` are those that the clips are read for.
     """
 
     name: str = ""
@@ -63,6 +64,7 @@ class Corpus:
     access: ClassVar[str] = ""
     archive: ClassVar[Archive | None] = None
     speakers_of: ClassVar[str] = ""
+    labels: LabelSet = LabelSet()
 
     def collect_files(self, root: Path) -> Iterable[Entry]:
         """The labelled clips below the corpus' own folder, in any order."""

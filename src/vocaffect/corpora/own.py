@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vocaffect.corpora.base import Corpus, CorpusError, Entry, find_clips, register_corpus
 from vocaffect.errors import VocaffectError
-from vocaffect.labels import require_emotion
+from vocaffect.labels import LabelSet
 
 _OPTIONAL = ("intensity", "sentence")
 _SEXES = {"": "", "f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
@@ -30,7 +30,7 @@ class Folder(Corpus):
             if not label:
                 raise CorpusError(f"{path} lies in no label's folder: move it to, for instance, {root}/happy/")
             try:
-                emotion = require_emotion(label)
+                emotion = self.labels.require(label)
             except VocaffectError as error:
                 raise CorpusError(f"the folder {root / label} is named after no emotion: {error}") from None
             yield Entry(path, emotion, speaker="/".join(others))
@@ -59,7 +59,7 @@ class Table(Corpus):
         if self.table is None:
             raise CorpusError("the csv reader needs its table: name it, as in 'vocaffect data prepare clips.csv'")
         rows = _rows(self.table)
-        return [_entry(row, root, f"line {number} of {self.table}") for number, row in rows]
+        return [_entry(row, root, self.labels, f"line {number} of {self.table}") for number, row in rows]
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
@@ -82,9 +82,9 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _entry(row: dict[str, str], root: Path, where: str) -> Entry:
+def _entry(row: dict[str, str], root: Path, labels: LabelSet, where: str) -> Entry:
     try:
-        emotion = require_emotion(row["emotion"])
+        emotion = labels.require(row["emotion"])
     except VocaffectError as error:
         raise CorpusError(f"{where}: {error}") from None
     if not (root / row["path"]).is_file():

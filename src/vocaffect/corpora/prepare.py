@@ -3,12 +3,14 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 
-from vocaffect.audio import AudioError, measure
+from vocaffect.audio import AudioError
 from vocaffect.corpora.base import Corpus, CorpusError, Entry, Reader, corpus_class, get_corpus
+from vocaffect.corpora.measured import Measured, measured
 from vocaffect.corpora.own import Table
-from vocaffect.labels import emotion_of
+from vocaffect.labels import LabelSet
 from vocaffect.manifest import Manifest, Utterance
 from vocaffect.plugins import load_file
 
@@ -24,48 +26,55 @@ def prepare(
     skip_broken: bool = False,
     progress: Progress | None = None,
     dropped: Dropped | None = None,
+    labels: LabelSet | None = None,
+    cache: Path | None = None,
 ) -> Manifest:
     """The manifest of corpora that lie under ``data_root``; ``progress`` hears (clips done, clips in all).
 
     ``corpus`` is a name, several (``ravdess+tess``), a table (``clips.csv``), ``reader.py:Name``, a `Corpus`, or a
-    function from a folder to entries. Clips whose emotion has no place among the eight are left out; ``dropped``
-    hears of every corpus that has such clips: its name, and how many carry which of its words.
+    function from a folder to entries. Clips whose emotion has no place among ``labels`` (the eight) are left out;
+    ``dropped`` hears of every corpus that has such clips: its name, and how many carry which of its words. Clips that
+    did not change since they were prepared with the same folder as ``cache`` are not decoded again.
 
     Raises:
         CorpusError: if clips are missing (unless ``partial``) or cannot be read (unless ``skip_broken``).
     """
-    root = Path(data_root).resolve()
-    found = {reader: _collect(reader, root, partial) for reader in resolve_corpora(corpus)}
+    root, labels = Path(data_root).resolve(), labels or LabelSet()
+    readers = list(map(copy, resolve_corpora(corpus)))
+    for reader in readers:
+        reader.labels = labels
+    found = {reader: _collect(reader, root, partial) for reader in readers}
     for reader, entries in found.items():
-        words = Counter(entry.emotion for entry in entries if emotion_of(entry.emotion) is None)
+        words = Counter(entry.emotion for entry in entries if labels.of(entry.emotion) is None)
         if words and dropped is not None:
             dropped(reader.name, words)
     clips = [(reader, entry) for reader, entries in found.items() for entry in entries]
     utterances: list[Utterance] = []
     broken: list[AudioError] = []
-    for number, (reader, entry) in enumerate(clips, 1):
-        try:
-            utterances.extend(_utterances(reader, entry, root))
-        except AudioError as error:
-            broken.append(error)
-        if progress is not None:
-            progress(number, len(clips))
+    with measured(root, cache) as known:
+        for number, (reader, entry) in enumerate(clips, 1):
+            try:
+                utterances.extend(_utterances(reader, entry, known))
+            except AudioError as error:
+                broken.append(error)
+            if progress is not None:
+                progress(number, len(clips))
     if broken and not (skip_broken and utterances):
         raise CorpusError(
             f"{len(broken)} of {len(clips)} clips cannot be used; the first: {broken[0]} "
             "(--skip-broken leaves such clips out)"
         )
-    return Manifest(root, tuple(utterances))
+    return Manifest(root, tuple(utterances), labels.names)
 
 
 def dropped_sentence(corpus: str, words: Mapping[str, int]) -> str:
     """What to tell of clips that were left out.
 
     >>> dropped_sentence("emodb", {"boredom": 81})
-    'emodb: 81 clips left out, whose emotion has no place among the eight (boredom 81)'
+    'emodb: 81 clips left out, whose emotion has no place among the labels (boredom 81)'
     """
     each = ", ".join(f"{word} {count:,}" for word, count in sorted(words.items()))
-    return f"{corpus}: {sum(words.values()):,} clips left out, whose emotion has no place among the eight ({each})"
+    return f"{corpus}: {sum(words.values()):,} clips left out, whose emotion has no place among the labels ({each})"
 
 
 def _collect(reader: Corpus, root: Path, partial: bool) -> list[Entry]:
@@ -118,20 +127,21 @@ def _load_reader(file: Path, name: str) -> type[Corpus] | Reader:
     return reader
 
 
-def _utterances(corpus: Corpus, entry: Entry, root: Path) -> list[Utterance]:
-    """The entry as an utterance; none if its emotion is not one of the eight."""
-    emotion = emotion_of(entry.emotion)
+def _utterances(corpus: Corpus, entry: Entry, known: Measured) -> list[Utterance]:
+    """The entry as an utterance; none if its emotion has no label."""
+    emotion = corpus.labels.of(entry.emotion)
     if emotion is None:
         return []
+    root = known.root
     path = Path(os.path.normpath(corpus.locate(root) / entry.path))
     if not path.is_relative_to(root):
         raise CorpusError(f"{path} is not under {root}: pass a folder that holds all clips as --data-root")
-    heard = measure(path)
+    heard = known.of(path)
     return [
         Utterance(
             path=path.relative_to(root).as_posix(),
             sha256=heard.sha256,
-            duration_s=round(heard.duration_s, 6),
+            duration_s=heard.duration_s,
             speaker=f"{corpus.speakers_of or corpus.name}-{entry.speaker}" if entry.speaker else "",
             sex=entry.sex,
             emotion=emotion,
