@@ -165,7 +165,7 @@ def _loaders(run: Run) -> tuple[Loader, Loader]:
     )
     share = (ranks.rank(), ranks.world())
     batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers, share)
-    return batches, validation_loader(run, trim_db, share)
+    return batches, validation_loader(run, share)
 
 
 def _augment_options(recipe: Recipe) -> AugmentOptions | None:

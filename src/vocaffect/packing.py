@@ -39,8 +39,7 @@ def calibrate(run: Run, network: Network, otherwise: float = 1.0) -> float:
     """The temperature that the validation speakers ask for, or another where nobody is held out."""
     if not run.split.validation:
         return otherwise
-    whole = validation_loader(run, trim_db=None)
-    logits, targets = predict(network.cpu(), whole, torch.device("cpu"))
+    logits, targets = predict(network.cpu(), validation_loader(run), torch.device("cpu"))
     return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
 
 

@@ -97,11 +97,14 @@ def trained_network(run: Run) -> Network:
     return network.eval()
 
 
-def validation_loader(run: Run, trim_db: float | None, share: tuple[int, int] = (0, 1)) -> Loader:
-    """The held-out speakers' clips, sorted by length; the training clips, where nobody is held out."""
+def validation_loader(run: Run, share: tuple[int, int] = (0, 1)) -> Loader:
+    """The held-out speakers' whole clips, sorted by length; the training clips, where nobody is held out.
+
+    Their silence is not cut off: a score that leaves it out says nothing about a recogniser that hears it.
+    """
     training, validation, _ = run.split.of(run.manifest)
     manifest = validation if len(validation) else training
-    dataset = EmotionDataset(manifest, run.labels, trim_db=trim_db, margin_s=run.recipe.data.margin_s)
+    dataset = EmotionDataset(manifest, run.labels)
     return loader(dataset, EVALUATION_BATCH, 0, False, 0, share)
 
 

@@ -73,11 +73,20 @@ def test_the_tcn_hears_as_far_back_as_it_says() -> None:
     """(3 - 1) * (2 ** 3 - 1) = 14 frames, and no further."""
     model = build_model("tcn", num_features=5, num_labels=2, num_blocks=3).eval()
     given = features(1, 5).requires_grad_()
-    only_the_last = torch.zeros(1, T, 1)
-    only_the_last[:, -1] = 1
-    model(given, only_the_last)[0][0, -1].sum().backward()
+    logits, _ = model(given, torch.ones(1, T, 1))
+    the_last_alone = T * logits[0, -1] - (T - 1) * logits[0, -2]
+    the_last_alone.sum().backward()
     assert given.grad is not None
-    assert given.grad[0].abs().sum(-1).nonzero()[0] == T - 1 - 14
+    assert (given.grad[0].abs().sum(-1) > 1e-6).nonzero()[0] == T - 1 - 14
+
+
+def test_silence_in_front_changes_nothing_for_the_tcn() -> None:
+    model = build_model("tcn", num_features=5, num_labels=2, num_blocks=3).eval()
+    given, silence = features(1, 5), torch.zeros(1, 30, 5)
+    heard = model(given, torch.ones(1, T, 1))[0]
+    active = torch.cat([torch.zeros(1, 30, 1), torch.ones(1, T, 1)], dim=1)
+    later = model(torch.cat([silence, given], dim=1), active)[0]
+    assert torch.allclose(later[:, 30:], heard, atol=1e-6)
 
 
 def test_a_causal_convolution_is_a_padded_one() -> None:

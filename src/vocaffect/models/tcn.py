@@ -45,6 +45,8 @@ class Block(nn.Module):
 class Tcn(Model):
     """Pointwise convolution -> residual blocks of dilated causal convolutions -> running pool -> linear.
 
+    Silent frames are zeros to every block, as what lies before the first frame is: silence in front changes nothing.
+
     A frame is heard together with ``(kernel_size - 1) * (2 ** num_blocks - 1)`` frames before it: 2.54 s with the
     defaults; the pool remembers the rest.
 
@@ -85,9 +87,10 @@ class Tcn(Model):
         """Features ``(batch, num_frames, num_features)`` to logits ``(batch, num_frames, num_labels)``."""
         if state is None:
             state = self.initial_state(features.shape[0])
-        hidden, pasts = self.first(features), []
+        hidden, pasts = self.first(features) * active, []
         for block, past in zip(self.blocks, state.pasts, strict=True):
             hidden, past = block(hidden, past)
+            hidden = hidden * active
             pasts.append(past)
         output = self.norm(hidden)
         pooled, pool = self.pool(output, active, PoolState(*(tensor.to(output) for tensor in state.pool)))
