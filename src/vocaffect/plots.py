@@ -158,6 +158,45 @@ def plot_uar_by_seconds(evaluation: Mapping[str, Any], path: Path | str) -> None
     _save(figure, path)
 
 
+def plot_trials(rows: Sequence[Mapping[str, Any]], path: Path | str) -> None:
+    """A sweep's trials: validation UAR in the order they were tried, and against each of the values tried.
+
+    ``rows`` are those of `vocaffect.sweep.trial_rows`. Trials that were stopped early are hollow, at the best they had
+    reached.
+    """
+    keys = sorted({key for row in rows for key in row["values"]})
+    columns, lines = min(3, 1 + len(keys)), -(-(1 + len(keys)) // 3)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * lines))
+    figure.subplots_adjust(0.2 / columns, 0.14 / lines, 1 - 0.04 / columns, 1 - 0.1 / lines, 0.28, 0.34)
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    first = next(panels)
+    _scores(first, [(row["trial"], row) for row in rows], "Validation UAR by trial")
+    whole = [row for row in rows if row["state"] == "whole"]
+    best = np.maximum.accumulate([row["validation_uar"] for row in whole])
+    first.step([row["trial"] for row in whole], best, where="post", color=ORANGE, lw=1.5, label="best so far")
+    first.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    first.legend(frameon=False, fontsize=9)
+    for key, axes in zip(keys, panels, strict=False):
+        _scores(axes, [(row["values"][key], row) for row in rows if key in row["values"]], key)
+    for axes in panels:
+        axes.remove()
+    _save(figure, path)
+
+
+def _scores(axes: Axes, points: Sequence[tuple[Any, Mapping[str, Any]]], title: str) -> None:
+    """Validation UAR against numbers or against choices, which are JSON."""
+    _frame(axes, title, "")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for stopped, style in ((True, {"color": GREY, "mfc": "none"}), (False, {"color": BLUE})):
+        shown = [(x, row["validation_uar"]) for x, row in points if (row["state"] != "whole") == stopped]
+        shown = [(x.strip('"') if isinstance(x, str) else x, y) for x, y in shown if y is not None]
+        if shown:
+            axes.plot(*zip(*shown, strict=True), "o", ms=6, label="stopped early" if stopped else "whole", **style)
+    numbers = [x for x, _ in points if isinstance(x, int | float)]
+    if numbers and min(numbers) > 0 and max(numbers) > 20 * min(numbers):
+        axes.set_xscale("log")
+
+
 def _frame(axes: Axes, title: str, xlabel: str) -> None:
     """The look of every chart: two spines, a faint grid behind, the title at the left."""
     axes.set_title(title, loc="left", fontsize=11, color=INK)

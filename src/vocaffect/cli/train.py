@@ -82,7 +82,7 @@ def train(
         *([f"training.freeze={json.dumps(freeze)}"] if freeze else []),
     ]
     recipe = read_recipe(config, changes)
-    folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console(quiet=ranks.rank() > 0)
+    folder, root, console = run_folder(runs_dir, run_name), corpora_root(data_root), new_console(quiet=ranks.rank() > 0)
     manifest = read_data(recipe, root, dropped=lambda name, words: console.print(dropped_sentence(name, words)))
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
@@ -111,7 +111,7 @@ def _train_one(
     run = ranks.first(
         lambda: start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
     )
-    with _bar(console) as bar:
+    with new_bar(console) as bar:
         task = bar.add_task("epoch 1")
 
         def on_epoch(progress: "Progress") -> None:
@@ -163,8 +163,8 @@ def measure(
     _need_train_extra()
     from vocaffect.testing import measure_run
 
-    console = _console()
-    with _bar(console) as bar:
+    console = new_console()
+    with new_bar(console) as bar:
         task = bar.add_task("clips")
         on_clip = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
         evaluation = measure_run(run, data_root, on_clip, robustness=robustness)
@@ -197,7 +197,7 @@ def export(
         raise VocaffectError(f"{metrics_from} was not tested: run 'vocaffect test {metrics_from}' first")
     path = export_run(open_run(run, data_root), output, metrics=metrics, name=name)
     card = read_card(path)
-    _console().print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}")
+    new_console().print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}")
 
 
 def verify_command(
@@ -229,7 +229,7 @@ def verify_command(
     table = Table("check", "largest difference", "", title=f"{target}: posteriors, tolerance {TOLERANCE:g}")
     for check in checks:
         table.add_row(check.name, f"{check.difference:.2e}", "ok" if check.passed else "MISMATCH")
-    _console().print(table)
+    new_console().print(table)
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 
@@ -254,14 +254,16 @@ def _summary(evaluation: dict[str, Any]) -> "Table":
     return table
 
 
-def _bar(console: "Console") -> "Bar":
+def new_bar(console: "Console") -> "Bar":
+    """A progress bar that is gone when done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
 
 
-def _console(quiet: bool = False) -> "Console":
+def new_console(quiet: bool = False) -> "Console":
+    """Where results are printed, as they are."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True, quiet=quiet)
@@ -276,14 +278,14 @@ def _need_train_extra() -> None:
         raise VocaffectError(f"training needs {', '.join(missing)}: pip install 'vocaffect[train]'")
 
 
-def _inside(runs_dir: Path, run_name: str) -> Path:
+def run_folder(runs_dir: Path, run_name: str) -> Path:
     """The run's folder, which must lie below ``runs_dir``."""
     if not run_name or run_name != Path(run_name).name or run_name.startswith("."):
         raise VocaffectError(f"'{run_name}' is no name for a folder: give a plain one, such as first")
     return runs_dir / run_name
 
 
-def _data(data_root: Path | None) -> Path:
+def corpora_root(data_root: Path | None) -> Path:
     """Where the corpora lie.
 
     Raises:
