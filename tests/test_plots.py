@@ -101,5 +101,5 @@ def test_trials_of_every_kind_are_drawn(tmp_path: Path) -> None:
         for n in range(9)
     ]
     for count, name in ((9, "nine"), (0, "none"), (3, "three")):
-        plot_trials(rows[:count], tmp_path / f"{name}.png")
+        plot_trials(rows[:count], tmp_path / f"{name}.png", ["training.learning_rate"])
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ trials.png and best.yaml. Test speakers are neither read nor measured; a trial i
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_trials
 from vocaffect.recipe import Recipe, make_recipe
 from vocaffect.search_space import Choice, Range, Space
-from vocaffect.training.loop import Progress
+from vocaffect.tracking import tracked
+from vocaffect.training.progress import Progress
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -67,8 +68,8 @@ def open_sweep(recipe: Recipe, space: Space, folder: Path, data_root: Path) -> S
     The clips are read into a manifest once, here; after that no clip of the test side is opened.
 
     Raises:
-        VocaffectError: if there is nothing to try, a key or a value is none that recipes take, nobody is held out to
-            choose by, or the folder holds a sweep of something else.
+        VocaffectError: if there is nothing to try, a key or a value is none that recipes take, or decides who is held
+            out, the data cannot be split, or the folder holds a sweep of something else.
     """
     if not space:
         raise VocaffectError("there is nothing to try: name a key, as --set 'training.learning_rate=log(1e-4,1e-2)'")
@@ -99,9 +100,7 @@ def _check(sweep: Sweep) -> None:
     for key, dimension in sweep.space.items():
         for value in dimension.values if isinstance(dimension, Choice) else dimension.ends:
             sweep.trial_recipe({key: value})
-    if not split_data(sweep.recipe, sweep.manifest).validation:
-        protocol = sweep.recipe.data.protocol
-        raise VocaffectError(f"protocol '{protocol}' holds nobody out to choose by: name another, as speaker-kfold")
+    split_data(sweep.recipe, sweep.manifest)
 
 
 def run_sweep(
@@ -109,6 +108,7 @@ def run_sweep(
     num_trials: int,
     *,
     storage: str = "sqlite",
+    track: Sequence[str] = (),
     on_epoch: OnEpoch = lambda number, progress: None,
     on_trial: OnTrial = lambda row: None,
 ) -> list[dict[str, Any]]:
@@ -120,6 +120,7 @@ def run_sweep(
         sweep: what `open_sweep` opened.
         num_trials: of the whole sweep.
         storage: ``sqlite`` for a file in the sweep's folder, or the address of a database that SQLAlchemy knows.
+        track: trackers of each trial, see `vocaffect.tracking`.
         on_epoch: see `OnEpoch`.
         on_trial: see `OnTrial`.
 
@@ -129,13 +130,13 @@ def run_sweep(
     with alone(sweep.folder):
         study = open_study(sweep, storage)
         while trial := next_trial(sweep, study, num_trials):
-            _run_one(sweep, trial, on_epoch)
+            _run_one(sweep, trial, track, on_epoch)
             on_trial(trial_rows(study)[trial.number])
             refuse_to_go_on_failing(study)
     return trial_rows(study)
 
 
-def _run_one(sweep: Sweep, trial: "Trial", on_epoch: OnEpoch) -> None:
+def _run_one(sweep: Sweep, trial: "Trial", track: Sequence[str], on_epoch: OnEpoch) -> None:
     from optuna import TrialPruned
 
     known = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
@@ -143,22 +144,34 @@ def _run_one(sweep: Sweep, trial: "Trial", on_epoch: OnEpoch) -> None:
     def after_epoch(progress: Progress) -> None:
         on_epoch(trial.number, progress)
         report(trial, progress, known)
-        if trial.should_prune():
-            raise TrialPruned
 
     try:
-        finish(sweep, trial, train_trial(sweep, trial.number, suggest(trial, sweep.space), after_epoch))
+        progress = train_trial(sweep, trial.number, suggest(trial, sweep.space), after_epoch, track)
+        report(trial, progress, known)
+        finish(sweep, trial, progress.best_score)
     except TrialPruned:
         finish(sweep, trial, None)
     except VocaffectError as error:
         finish(sweep, trial, None, str(error))
 
 
-def train_trial(sweep: Sweep, number: int, values: Mapping[str, Any], after_epoch: Callable[[Progress], None]) -> float:
-    """Train one trial, or train on where it was cut off; returns its best UAR on the validation speakers."""
-    folder = sweep.trial_folder(number)
-    run = start_run(sweep.trial_recipe(values), folder, sweep.data_root, resume=True, manifest=sweep.manifest)
-    return train_run(run, resume=True, on_epoch=after_epoch).best_score
+def train_trial(
+    sweep: Sweep,
+    number: int,
+    values: Mapping[str, Any],
+    after_epoch: Callable[[Progress], None],
+    track: Sequence[str] = (),
+) -> Progress:
+    """Train one trial, or train on where it was cut off."""
+    folder, recipe = sweep.trial_folder(number), sweep.trial_recipe(values)
+    run = start_run(recipe, folder, sweep.data_root, resume=True, manifest=sweep.manifest)
+    with tracked(track, folder, recipe.model_dump(mode="json")) as log:
+
+        def log_and_report(progress: Progress) -> None:
+            log(progress.rows[-1])
+            after_epoch(progress)
+
+        return train_run(run, resume=True, on_epoch=log_and_report)
 
 
 @contextmanager
@@ -226,11 +239,19 @@ def _suggest(trial: "Trial", key: str, dimension: Range | Choice) -> Any:
 
 
 def report(trial: "Trial", progress: Progress, known: set[int]) -> None:
-    """Tell Optuna the validation UAR of each epoch that is not ``known`` to it yet."""
+    """Tell Optuna the validation UAR of each epoch that is not ``known`` to it yet.
+
+    Raises:
+        TrialPruned: at the epoch after which the trial promises too little.
+    """
+    from optuna import TrialPruned
+
     for row in progress.rows:
         if (epoch := int(row["epoch"])) not in known:
             trial.report(row["validation_uar"], epoch)
             known.add(epoch)
+            if trial.should_prune():
+                raise TrialPruned
 
 
 def finish(sweep: Sweep, trial: "Trial", score: float | None, error: str = "") -> None:
@@ -243,7 +264,8 @@ def finish(sweep: Sweep, trial: "Trial", score: float | None, error: str = "") -
     trial.study.tell(trial.number, score, state)
     rows = trial_rows(trial.study)
     write_text(sweep.folder / "trials.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    plot_trials(rows, sweep.folder / "trials.png")
+    logarithmic = [key for key, dimension in sweep.space.items() if isinstance(dimension, Range) and dimension.log]
+    plot_trials(rows, sweep.folder / "trials.png", logarithmic)
     if best := best_row(rows):
         values = {key: json.loads(value) if isinstance(value, str) else value for key, value in best["values"].items()}
         line = f"# The best of {len(rows)} trials, number {best['trial']}: UAR {best['validation_uar']:.1%} on held-out"

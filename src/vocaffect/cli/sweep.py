@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vocaffect.cli.train import DataRoot, corpora_root, new_bar, new_console, run_folder
+from vocaffect.cli.train import DataRoot, Track, corpora_root, new_bar, new_console, run_folder
 from vocaffect.errors import need_extra
 
 if TYPE_CHECKING:
-    from vocaffect.training.loop import Progress
+    from vocaffect.training.progress import Progress
 
 HELP = """Try values of a recipe's keys; what held-out training speakers are recognised best by is kept.
 
@@ -48,6 +48,7 @@ def sweep(
         typer.Option(help="Where Optuna keeps its records: sqlite, in the sweep's folder, or a database's address."),
     ] = "sqlite",
     runs_dir: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    track: Track = None,
 ) -> None:
     """Try values of a recipe's keys."""
     need_extra("training", "train", "torch", "onnx", "safetensors", "yaml", "matplotlib")
@@ -55,8 +56,10 @@ def sweep(
     from vocaffect.recipe import read_recipe
     from vocaffect.search_space import read_space, split_changes
     from vocaffect.sweep import best_row, open_sweep, run_sweep
+    from vocaffect.tracking import check
     from vocaffect.training.stopping import StopAskedError
 
+    check(track or [])
     plain, ranges = split_changes(changes or [])
     ranges = {**(read_space(space) if space else {}), **ranges}
     folder, screen = run_folder(runs_dir, sweep_name), new_console()
@@ -72,7 +75,7 @@ def sweep(
             progress_bar.update(task, completed=row["trial"] + 1)
 
         try:
-            rows = run_sweep(opened, trials, storage=storage, on_epoch=on_epoch, on_trial=on_trial)
+            rows = run_sweep(opened, trials, storage=storage, track=track or [], on_epoch=on_epoch, on_trial=on_trial)
         except (StopAskedError, KeyboardInterrupt) as stopped:
             progress_bar.stop()
             screen.print(f"stopped; the same command goes on with {folder}")

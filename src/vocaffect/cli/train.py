@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vocaffect.training.progress import Progress
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Send each epoch's numbers to tensorboard or mlflow too. Repeatable."),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="VOCAFFECT_DATA", help="Where the corpora lie.", show_default=False),
@@ -65,6 +69,7 @@ def train(
     freeze: Annotated[list[str] | None, typer.Option(help="Hold parameters still: 'model.lstm.*'. Repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train though the split leaks.")] = False,
+    track: Track = None,
 ) -> None:
     """Train a recogniser by a recipe."""
     _need_train_extra()
@@ -72,8 +77,10 @@ def train(
     from vocaffect.experiment import read_data
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
+    from vocaffect.tracking import check
     from vocaffect.training import ranks
 
+    check(track or [])
     ranks.join()
     changes = [
         *(changes or []),
@@ -85,13 +92,13 @@ def train(
     folder, root, console = run_folder(runs_dir, run_name), corpora_root(data_root), new_console(quiet=ranks.rank() > 0)
     manifest = read_data(recipe, root, dropped=lambda name, words: console.print(dropped_sentence(name, words)))
     if folds != "all":
-        _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
+        _train_one(recipe, folder, root, manifest, resume, allow_leak, track or [], console)
         return
     data = recipe.data
     for fold in range(1, num_folds(data.protocol, manifest, data.num_folds, data.train_only) + 1):
         one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
         console.print(f"fold {fold}")
-        _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, console)
+        _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, track or [], console)
 
 
 def _train_one(
@@ -101,20 +108,24 @@ def _train_one(
     manifest: "Manifest",
     resume: bool,
     allow_leak: bool,
+    track: list[str],
     console: "Console",
 ) -> None:
     from vocaffect.experiment import start_run, train_run
     from vocaffect.packing import recognizer_of
+    from vocaffect.tracking import tracked
     from vocaffect.training import ranks
     from vocaffect.training.stopping import StopAskedError
 
     run = ranks.first(
         lambda: start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
     )
-    with new_bar(console) as bar:
+    trackers = track if ranks.rank() == 0 else []
+    with tracked(trackers, folder, recipe.model_dump(mode="json"), console.print) as log, new_bar(console) as bar:
         task = bar.add_task("epoch 1")
 
         def on_epoch(progress: "Progress") -> None:
+            log(progress.rows[-1])
             console.print(_line(progress))
             bar.update(task, description=f"epoch {progress.epoch + 1}", completed=0)
 
@@ -197,7 +208,9 @@ def export(
         raise VocaffectError(f"{metrics_from} was not tested: run 'vocaffect test {metrics_from}' first")
     path = export_run(open_run(run, data_root), output, metrics=metrics, name=name)
     card = read_card(path)
-    new_console().print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}")
+    new_console().print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}"
+    )
 
 
 def verify_command(
