@@ -14,6 +14,7 @@ from vocaffect.plots import (
     plot_confusion_matrix,
     plot_reliability,
     plot_training_history,
+    plot_trials,
     plot_uar_by_seconds,
 )
 
@@ -87,3 +88,18 @@ def test_what_the_confusion_matrix_shows_depends_on_the_counts(tmp_path: Path) -
 def test_pyplot_and_its_global_state_are_never_touched() -> None:
     code = "import sys, vocaffect.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_trials_of_every_kind_are_drawn(tmp_path: Path) -> None:
+    rows = [
+        {
+            "trial": n,
+            "state": ("whole", "stopped", "failed")[n % 3],
+            "validation_uar": None if n % 3 == 2 else 0.3 + n / 50,
+            "values": {"training.learning_rate": 10.0 ** -(1 + n % 4), "model.name": '"lstm"', "model.layers": n},
+        }
+        for n in range(9)
+    ]
+    for count, name in ((9, "nine"), (0, "none"), (3, "three")):
+        plot_trials(rows[:count], tmp_path / f"{name}.png", ["training.learning_rate"])
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

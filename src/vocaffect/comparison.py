@@ -11,6 +11,7 @@ import yaml
 
 from vocaffect.errors import VocaffectError
 from vocaffect.metrics import Difference, confusions_by, paired_bootstrap, uar
+from vocaffect.recipe import dotted
 
 Key = tuple[int, str]
 """Which clip of which fold: the number of the fold, and the clip's path in the manifest."""
@@ -145,16 +146,8 @@ def _recipe(folder: Path) -> dict[str, Any]:
     """The run's recipe as it was written, whatever keys recipes have had since."""
     for path in [*folder.glob("recipe.yaml"), *sorted(folder.glob("fold_*/recipe.yaml"))][:1]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {key: value for key, value in _flat(content) if key != "data.fold"}
+        return {key: value for key, value in dotted(content) if key != "data.fold"}
     return {}
-
-
-def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

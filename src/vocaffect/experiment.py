@@ -56,15 +56,7 @@ def start_run(
         raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
     load_plugins(recipe.plugins)
     manifest = manifest if manifest is not None else read_data(recipe, data_root)
-    split = make_split(
-        manifest,
-        recipe.data.protocol,
-        recipe.data.fold,
-        seed=recipe.seed,
-        validation_fraction=recipe.data.validation_fraction,
-        folds=recipe.data.num_folds,
-        train_only=recipe.data.train_only,
-    )
+    split = split_data(recipe, manifest)
     _refuse_leak(manifest, split, allow_leak)
     _refuse_heard(manifest, split, beginning(recipe), allow_leak)
     run = Run(folder, recipe, manifest, split)
@@ -91,6 +83,20 @@ def read_data(
     labels = LabelSet(data.labels) if data.labels else None
     return read_clips(
         data.corpus, data_root, partial=data.partial, labels=labels, dropped=dropped, progress=progress, cache=cache
+    )
+
+
+def split_data(recipe: Recipe, manifest: Manifest) -> Split:
+    """The sides of the fold that a recipe names."""
+    data = recipe.data
+    return make_split(
+        manifest,
+        data.protocol,
+        data.fold,
+        seed=recipe.seed,
+        validation_fraction=data.validation_fraction,
+        folds=data.num_folds,
+        train_only=data.train_only,
     )
 
 

@@ -1,6 +1,6 @@
 """The pictures of a run and of its test, as PNG files: light, colour-blind safe, and free of global state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,47 @@ def plot_uar_by_seconds(evaluation: Mapping[str, Any], path: Path | str) -> None
     axes.set_xlim(0, max(seconds) * 1.05)
     axes.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
     _save(figure, path)
+
+
+def plot_trials(rows: Sequence[Mapping[str, Any]], path: Path | str, logarithmic: Collection[str] = ()) -> None:
+    """A sweep's trials: validation UAR in the order they were tried, and against each of the values tried.
+
+    ``rows`` are those of `vocaffect.sweep.trial_rows`. Trials that were stopped early are hollow, at the best they had
+    reached. Values of the keys in ``logarithmic`` get such an axis.
+    """
+    keys = sorted({key for row in rows for key in row["values"]})
+    columns, lines = min(3, 1 + len(keys)), -(-(1 + len(keys)) // 3)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * lines))
+    figure.subplots_adjust(0.2 / columns, 0.14 / lines, 1 - 0.04 / columns, 1 - 0.1 / lines, 0.28, 0.34)
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    first = next(panels)
+    _scores(first, [(row["trial"], row) for row in rows], "Validation UAR by trial")
+    known = [row["validation_uar"] if row["state"] == "whole" else np.nan for row in rows]
+    best = np.fmax.accumulate(known) if known else known
+    first.step([row["trial"] for row in rows], best, where="post", color=ORANGE, lw=1.5, label="best so far")
+    first.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    first.legend(frameon=False, fontsize=9)
+    for key, axes in zip(keys, panels, strict=False):
+        _scores(axes, [(row["values"][key], row) for row in rows if key in row["values"]], key)
+        if key in logarithmic:
+            axes.set_xscale("log")
+    for axes in panels:
+        axes.remove()
+    _save(figure, path)
+
+
+def _scores(axes: Axes, points: Sequence[tuple[Any, Mapping[str, Any]]], title: str) -> None:
+    """Validation UAR against numbers or against choices, which are JSON."""
+    _frame(axes, title, "")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    choices = sorted({x.strip('"') for x, _ in points if isinstance(x, str)}, key=lambda name: (len(name), name))
+    axes.plot(choices, [np.nan] * len(choices))  # sets their order
+    for stopped, colour, fill in ((True, GREY, "none"), (False, BLUE, BLUE)):
+        shown = [(x, row["validation_uar"]) for x, row in points if (row["state"] != "whole") == stopped]
+        shown = [(x.strip('"') if isinstance(x, str) else x, y) for x, y in shown if y is not None]
+        name = "stopped early" if stopped else "whole"
+        if shown:
+            axes.plot(*zip(*shown, strict=True), "o", ms=6, color=colour, mfc=fill, label=name)
 
 
 def _frame(axes: Axes, title: str, xlabel: str) -> None:

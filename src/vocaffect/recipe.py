@@ -1,6 +1,6 @@
 """The recipe: one validated YAML file that says everything about a run; the resolved recipe is what a run stores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -240,6 +240,19 @@ def _named(given: Any, default: Any) -> Any:
     if len(dict(rows)) < len(rows):
         raise ValueError("a name comes twice")
     return dict(rows)
+
+
+def dotted(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key below a dotted name, as ``--set`` writes it, with its value.
+
+    >>> list(dotted({"name": "a", "training": {"batch_size": 16}}))
+    [('name', 'a'), ('training.batch_size', 16)]
+    """
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _copy(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from vocaffect.training.progress import Progress
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Send each epoch's numbers to tensorboard or mlflow too. Repeatable."),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="VOCAFFECT_DATA", help="Where the corpora lie.", show_default=False),
@@ -66,6 +70,7 @@ def train(
     freeze: Annotated[list[str] | None, typer.Option(help="Hold parameters still: 'model.lstm.*'. Repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train though the split leaks.")] = False,
+    track: Track = None,
 ) -> None:
     """Train a recogniser by a recipe."""
     _need_train_extra()
@@ -74,8 +79,10 @@ def train(
     from vocaffect.files import cache_folder
     from vocaffect.recipe import read_recipe
     from vocaffect.splits import num_folds
+    from vocaffect.tracking import check
     from vocaffect.training import ranks
 
+    check(track or [])
     ranks.join()
     changes = [
         *(changes or []),
@@ -84,20 +91,20 @@ def train(
         *([f"training.freeze={json.dumps(freeze)}"] if freeze else []),
     ]
     recipe = read_recipe(config, changes)
-    folder, root, console = _inside(runs_dir, run_name), _data(data_root), _console(quiet=ranks.rank() > 0)
+    folder, root, console = run_folder(runs_dir, run_name), corpora_root(data_root), new_console(quiet=ranks.rank() > 0)
     tell_dropped = lambda name, words: console.print(dropped_sentence(name, words))  # noqa: E731
     with progress_bar("reading") as progress:
         manifest = ranks.first(
             lambda: read_data(recipe, root, dropped=tell_dropped, progress=progress, cache=cache_folder())
         )
     if folds != "all":
-        _train_one(recipe, folder, root, manifest, resume, allow_leak, console)
+        _train_one(recipe, folder, root, manifest, resume, allow_leak, track or [], console)
         return
     data = recipe.data
     for fold in range(1, num_folds(data.protocol, manifest, data.num_folds, data.train_only) + 1):
         one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
         console.print(f"fold {fold}")
-        _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, console)
+        _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, track or [], console)
 
 
 def _train_one(
@@ -107,20 +114,24 @@ def _train_one(
     manifest: "Manifest",
     resume: bool,
     allow_leak: bool,
+    track: list[str],
     console: "Console",
 ) -> None:
     from vocaffect.experiment import start_run, train_run
     from vocaffect.packing import recognizer_of
+    from vocaffect.tracking import tracked
     from vocaffect.training import ranks
     from vocaffect.training.stopping import StopAskedError
 
     run = ranks.first(
         lambda: start_run(recipe, folder, data_root, resume=resume, allow_leak=allow_leak, manifest=manifest)
     )
-    with _bar(console) as bar:
+    trackers = track if ranks.rank() == 0 else []
+    with tracked(trackers, folder, recipe.model_dump(mode="json"), console.print) as log, new_bar(console) as bar:
         task = bar.add_task("epoch 1")
 
         def on_epoch(progress: "Progress") -> None:
+            log(progress.rows[-1])
             console.print(_line(progress))
             bar.update(task, description=f"epoch {progress.epoch + 1}", completed=0)
 
@@ -169,8 +180,8 @@ def measure(
     _need_train_extra()
     from vocaffect.testing import measure_run
 
-    console = _console()
-    with _bar(console) as bar:
+    console = new_console()
+    with new_bar(console) as bar:
         task = bar.add_task("clips")
         on_clip = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
         evaluation = measure_run(run, data_root, on_clip, robustness=robustness)
@@ -203,7 +214,9 @@ def export(
         raise VocaffectError(f"{metrics_from} was not tested: run 'vocaffect test {metrics_from}' first")
     path = export_run(open_run(run, data_root), output, metrics=metrics, name=name)
     card = read_card(path)
-    _console().print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}")
+    new_console().print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB, {card.streaming} by {card.streaming}, {card.digest}"
+    )
 
 
 def verify_command(
@@ -235,7 +248,7 @@ def verify_command(
     table = Table("check", "largest difference", "", title=f"{target}: posteriors, tolerance {TOLERANCE:g}")
     for check in checks:
         table.add_row(check.name, f"{check.difference:.2e}", "ok" if check.passed else "MISMATCH")
-    _console().print(table)
+    new_console().print(table)
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 
@@ -260,14 +273,16 @@ def _summary(evaluation: dict[str, Any]) -> "Table":
     return table
 
 
-def _bar(console: "Console") -> "Bar":
+def new_bar(console: "Console") -> "Bar":
+    """A progress bar that is gone when done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
 
 
-def _console(quiet: bool = False) -> "Console":
+def new_console(quiet: bool = False) -> "Console":
+    """Where results are printed, as they are."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True, quiet=quiet)
@@ -282,14 +297,14 @@ def _need_train_extra() -> None:
         raise VocaffectError(f"training needs {', '.join(missing)}: pip install 'vocaffect[train]'")
 
 
-def _inside(runs_dir: Path, run_name: str) -> Path:
+def run_folder(runs_dir: Path, run_name: str) -> Path:
     """The run's folder, which must lie below ``runs_dir``."""
     if not run_name or run_name != Path(run_name).name or run_name.startswith("."):
         raise VocaffectError(f"'{run_name}' is no name for a folder: give a plain one, such as first")
     return runs_dir / run_name
 
 
-def _data(data_root: Path | None) -> Path:
+def corpora_root(data_root: Path | None) -> Path:
     """Where the corpora lie.
 
     Raises:
