@@ -13,6 +13,7 @@ import errno
 import functools
 import hashlib
 import itertools
+import json
 import math
 import os
 import random
@@ -121,8 +122,14 @@ def fit(run: Run, *, resume: bool = False, on_batch: Hook = lambda done, total: 
 
 def digests(folder: Path) -> tuple[str, ...]:
     """Of the newest checkpoint (weights, moments, averages, every number of the history) and of the best weights."""
-    files = (checkpoint.resumable(folder)[0], folder / checkpoint.BEST)
-    return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return tuple(digest(path) for path in (checkpoint.resumable(folder)[0], folder / checkpoint.BEST))
+
+
+def digest(path: Path) -> str:
+    """Of a checkpoint's tensors, bit for bit, and of its facts; the order in its header is the writer's whim."""
+    tensors, facts = checkpoint.load(path)
+    parts = [json.dumps(facts).encode(), *(name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors))]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def stops(scratch: Path, corpus: Path, workers: int, every: int) -> Law:

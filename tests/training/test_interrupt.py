@@ -20,7 +20,8 @@ COMMAND = [sys.executable, "-m", "vocaffect.cli", "train"]
 
 
 def test_the_first_signal_is_remembered_and_a_second_ctrl_c_ends_at_once() -> None:
-    before, notes = [signal.getsignal(number) for number in SIGNALS], []
+    before = [signal.getsignal(number) for number in SIGNALS]
+    notes: list[str] = []
     with signals_kept(notes.append) as came:
         assert came() == 0
         for _ in range(2):

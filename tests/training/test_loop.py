@@ -191,7 +191,9 @@ def test_the_scale_of_losses_is_resumed_and_too_high_a_scale_only_skips_a_step(
     resumed.resume(pytest.fail)
     assert resumed.scaler.state_dict() == trainer.scaler.state_dict()
     assert resumed.scaler.get_scale() == 16.0
-    assert trainer.step(batch) == resumed.step(batch)
+    for one in (trainer, resumed):
+        torch.manual_seed(0)
+        one.step(batch)
     assert all(
         torch.equal(a, b) for a, b in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True)
     )
