@@ -1,6 +1,8 @@
 """The loop: it learns, stops, lowers its rate, and goes on after a stop as if there had been none."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +10,16 @@ import pytest
 import torch
 
 from vocaffect.errors import VocaffectError
-from vocaffect.experiment import start_run, train_run
+from vocaffect.experiment import _loaders, start_run, train_run
+from vocaffect.models import Network
 from vocaffect.recipe import Recipe
-from vocaffect.runs import trained_network
+from vocaffect.runs import build_network, trained_network
 from vocaffect.training import checkpoint
+from vocaffect.training.options import LoopOptions
 from vocaffect.training.progress import Progress
 from vocaffect.training.runtime import choose_device, mixed_precision
+from vocaffect.training.stopping import StopAskedError
+from vocaffect.training.trainer import Trainer
 
 Small = Callable[..., Recipe]
 
@@ -49,8 +55,37 @@ def test_it_learns_a_small_corpus(small: Small, corpus: Path, tmp_path: Path) ->
     }
 
 
-@pytest.mark.parametrize(("stop_epoch", "workers"), [(1, 0), (3, 0), (2, 2)])
-def test_a_resumed_run_ends_with_the_same_weights(
+@pytest.mark.parametrize(("epoch", "batch", "workers"), [(1, 1, 0), (3, 2, 0), (2, 3, 2)])
+def test_a_run_that_was_asked_to_stop_goes_on_with_the_next_batch_and_ends_as_if_it_had_not(
+    small: Small, corpus: Path, tmp_path: Path, epoch: int, batch: int, workers: int
+) -> None:
+    """At the first batch, in the middle, and at the last one, when only validation was left to do."""
+    recipe = small(f"training.workers={workers}", "training.crop_s=0.4", "training.average_decay=0.8")
+    straight, broken = (start_run(recipe, tmp_path / name, corpus) for name in ("straight", "broken"))
+    train_run(straight)
+    batches = 0
+
+    def stop(done: int, total: int) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == (epoch - 1) * total + batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StopAskedError, match=f"stopped by SIGTERM in epoch {epoch} after batch {batch}"):
+        train_run(broken, on_batch=stop)
+    assert checkpoint.resumable(broken.folder)[0].name == f"last_{epoch - 1}_{batch}.safetensors"
+    again: list[int] = []
+    train_run(broken, resume=True, on_batch=lambda done, total: again.append(done))
+    assert again[:1] != [1]
+    for name in ("", checkpoint.BEST):
+        one, other = weights(straight.folder, name), weights(broken.folder, name)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert (straight.folder / "metrics.jsonl").read_text() == (broken.folder / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("stop_epoch", "workers"), [(1, 0), (2, 2)])
+def test_a_run_that_broke_off_ends_with_the_same_weights(
     small: Small, corpus: Path, tmp_path: Path, stop_epoch: int, workers: int
 ) -> None:
     recipe = small(f"training.workers={workers}", "training.crop_s=0.4")
@@ -97,7 +132,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_best(small: Small, corpus:
 
     with pytest.raises(StoppedError):
         train_run(run, on_epoch=spoil)
-    with pytest.raises(VocaffectError, match="loss became nan in epoch 3"):
+    with pytest.raises(
+        VocaffectError,
+        match=r"loss became nan in epoch 3, batch 1: lower .*\((\w+/\w/\d\.wav(, )?){6,8}\)",
+    ):
         train_run(run, resume=True)
     assert all(torch.isfinite(tensor).all() for tensor in weights(run.folder, checkpoint.BEST).values())
 
@@ -117,21 +155,54 @@ def test_a_leaking_split_is_refused(small: Small, corpus: Path, tmp_path: Path) 
     assert start_run(recipe, tmp_path / "run", corpus, allow_leak=True).split.test
 
 
-def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    checkpoint.save(path, {"a": torch.arange(6.0).reshape(2, 3)}, {"epoch": 3})
-    whole = path.read_bytes()
-    assert checkpoint.load(path)[1] == {"epoch": 3}
-    for position in range(len(whole) - 24, len(whole)):
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
-        with pytest.raises(VocaffectError, match="not what was written"):
-            checkpoint.load(path)
-    path.write_bytes(whole[:-5])
-    with pytest.raises(VocaffectError, match="not what was written"):
-        checkpoint.load(path)
-    (tmp_path / checkpoint.DIGESTS).unlink()
-    with pytest.raises(VocaffectError, match="no whole checkpoint"):
-        checkpoint.load(path)
+def test_best_weights_that_are_damaged_are_told_of_and_chosen_anew(small: Small, corpus: Path, tmp_path: Path) -> None:
+    run = start_run(small("training.max_epochs=2"), tmp_path / "run", corpus)
+
+    def stop(progress: Progress) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train_run(run, on_epoch=stop)
+    (run.folder / checkpoint.BEST).write_bytes(b"spoilt")
+    notes: list[str] = []
+    progress = train_run(run, resume=True, on_note=notes.append)
+    assert notes == ["best_model.safetensors is damaged or gone; from epoch 2 on the best is chosen anew"]
+    assert progress.best_epoch == 2
+    assert trained_network(run).training is False
+
+
+def scaled_trainer(network: Network, folder: Path, scale: float) -> Trainer:
+    """A trainer that scales its losses as it does on a GPU."""
+    trainer = Trainer(network, LoopOptions(), torch.device("cpu"), folder)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=2)
+    return trainer
+
+
+def test_the_scale_of_losses_is_resumed_and_too_high_a_scale_only_skips_a_step(
+    small: Small, corpus: Path, tmp_path: Path
+) -> None:
+    run = start_run(small(), tmp_path / "run", corpus)
+    batch = next(iter(_loaders(run)[0].batches))
+    trainer = scaled_trainer(build_network(run), tmp_path, 8.0)
+    for _ in range(3):
+        trainer.step(batch)
+    trainer.save(Progress())
+    resumed = scaled_trainer(build_network(run), tmp_path, 1.0)
+    resumed.resume(pytest.fail)
+    assert resumed.scaler.state_dict() == trainer.scaler.state_dict()
+    assert resumed.scaler.get_scale() == 16.0
+    for one in (trainer, resumed):
+        torch.manual_seed(0)
+        one.step(batch)
+    assert all(
+        torch.equal(a, b) for a, b in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True)
+    )
+
+    above = scaled_trainer(build_network(run), tmp_path, 2.0**127)
+    before = {name: value.clone() for name, value in above.network.state_dict().items()}
+    above.step(batch)
+    assert above.scaler.get_scale() == 2.0**126
+    assert all(torch.equal(before[name], value) for name, value in above.network.state_dict().items())
 
 
 def test_devices_and_precision() -> None:

@@ -92,11 +92,13 @@ def train(
     ]
     recipe = read_recipe(config, changes)
     folder, root, console = run_folder(runs_dir, run_name), corpora_root(data_root), new_console(quiet=ranks.rank() > 0)
-    tell_dropped = lambda name, words: console.print(dropped_sentence(name, words))  # noqa: E731
-    with progress_bar("reading") as progress:
-        manifest = ranks.first(
-            lambda: read_data(recipe, root, dropped=tell_dropped, progress=progress, cache=cache_folder())
-        )
+
+    def read() -> "Manifest":
+        tell_dropped = lambda name, words: console.print(dropped_sentence(name, words))  # noqa: E731
+        with progress_bar("reading") as progress:
+            return read_data(recipe, root, dropped=tell_dropped, progress=progress, cache=cache_folder())
+
+    manifest = ranks.first(read)
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, track or [], console)
         return
