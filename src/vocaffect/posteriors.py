@@ -83,13 +83,22 @@ class Posteriors:
         Raises:
             VocaffectError: if there are no posteriors of one of the labels.
         """
-        columns = require_labels(self.labels, labels, " + ".join(self.teachers) or "the posteriors")
-        rows = [self.row_of(utterance) for utterance in utterances]
+        values, rows = self.over(labels), [self.row_of(utterance) for utterance in utterances]
         found = np.zeros((len(rows), len(labels)), np.float32)
         known = [row is not None for row in rows]
-        found[known] = self.values[[row for row in rows if row is not None]][:, columns]
-        mass = found.sum(axis=1, keepdims=True)
-        return np.asarray(np.where(mass > LEAST_MASS, found / np.maximum(mass, LEAST_MASS), 0), np.float32)
+        found[known] = values[[row for row in rows if row is not None]]
+        return found
+
+    def over(self, labels: Sequence[str]) -> NDArray[np.float32]:
+        """All posteriors over these labels; zeros where they have next to nothing of a posterior.
+
+        Raises:
+            VocaffectError: as `of`.
+        """
+        columns = require_labels(self.labels, labels, " + ".join(self.teachers) or "posteriors")
+        chosen = self.values[:, columns]
+        mass = chosen.sum(axis=1, keepdims=True)
+        return np.asarray(np.where(mass > LEAST_MASS, chosen / np.maximum(mass, LEAST_MASS), 0), np.float32)
 
     def write(self, path: Path) -> None:
         """Write the table, all or nothing, as ``.npz``, ``.csv`` or ``.parquet``."""
