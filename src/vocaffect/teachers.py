@@ -1,6 +1,6 @@
 """The teachers that a recipe names: whom they have learned from, what they know, and what they say about clips."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +13,11 @@ from vocaffect.manifest import Manifest, Utterance
 from vocaffect.packing import recognizer_of
 from vocaffect.posteriors import SUFFIXES, Posteriors, hear, require_labels
 from vocaffect.protocols import get_protocol
-from vocaffect.recipe import Recipe, make_recipe
+from vocaffect.recipe import make_recipe
 from vocaffect.recognizer import Recognizer
 from vocaffect.runs import Run, fold_folders, open_run, split_of
 from vocaffect.splits import Split
 
-Note = Callable[[str], None]
 OnClip = Callable[[int, int], None]
 
 
@@ -35,18 +34,10 @@ class Teacher:
     table: Posteriors | None = None
 
     def recognizer(self) -> Recognizer:
-        """Who can be asked about clips.
-
-        Raises:
-            VocaffectError: if there is only a table.
-        """
+        """Who can be asked about any clip, where it is not a table."""
         if self.run is not None:
             return recognizer_of(self.run)
-        if self.bundle is None:
-            raise VocaffectError(
-                f"{self.name} holds posteriors of whole clips, so it cannot hear augmented ones: take a run or a "
-                "bundle, or leave distillation.hears at clean"
-            )
+        assert self.bundle is not None
         return Recognizer.load(self.bundle)
 
     def knows(self, clip: Utterance) -> bool:
@@ -109,11 +100,15 @@ def _find_one(name: str, fold: int, manifest: Manifest) -> Teacher:
 
 
 def _of_run(run: Run) -> Teacher:
-    return Teacher(str(run.folder), run.labels, speakers(run.manifest, run.split), run=run)
+    return Teacher(str(run.folder), run.labels, voices_of_run(run), run=run)
 
 
-def speakers(manifest: Manifest, split: Split) -> frozenset[str]:
+def voices_of_run(run: Run) -> frozenset[str]:
     """Whom a run learns from: the speakers of its training side, and of its validation side, by whom it is chosen."""
+    return _learned(run.manifest, run.split)
+
+
+def _learned(manifest: Manifest, split: Split) -> frozenset[str]:
     training, validation, _ = split.of(manifest)
     return frozenset(training.speakers) | frozenset(validation.speakers)
 
@@ -129,7 +124,7 @@ def voices_of(card_recipe: Mapping[str, Any], manifest_hash: str, manifest: Mani
     try:
         recipe = make_recipe(card_recipe)
         if manifest_hash == manifest.hash:
-            return speakers(manifest, split_of(recipe, manifest))
+            return _learned(manifest, split_of(recipe, manifest))
         protocol = get_protocol(recipe.data.protocol)
         if protocol.kind not in ("speakers", "all"):
             return None
@@ -141,27 +136,35 @@ def voices_of(card_recipe: Mapping[str, Any], manifest_hash: str, manifest: Mani
     return frozenset(known - set(tested))
 
 
-def check_teachers(
-    teachers: Sequence[Teacher], manifest: Manifest, split: Split, labels: Sequence[str], *, allow_leak: bool, note: Note
-) -> None:
-    """Refuse teachers that do not know the labels, or have heard speakers whom the student is tested on.
+def teachers_of(run: Run) -> list[Teacher]:
+    """The teachers that a run's recipe names, those of the run's fold."""
+    return find_teachers(run.recipe.distillation.teachers, run.recipe.data.fold, run.manifest)
 
-    ``note`` hears a sentence about what makes no test untrue: a teacher that knows validation speakers, or of whom
-    nobody can tell.
+
+def check_teachers(run: Run, *, allow_leak: bool = False) -> None:
+    """Refuse teachers that do not know the labels, cannot hear what they should, or have heard the test speakers.
 
     Raises:
         VocaffectError: as said; leaks only without ``allow_leak``.
     """
-    _, validation, test = split.of(manifest)
+    for teacher in teachers_of(run):
+        require_labels(teacher.labels, run.labels, teacher.name)
+        refuse_heard(teacher.name, teacher.voices or (), run.split.of(run.manifest)[2], allow_leak)
+        if run.recipe.distillation.hears == "augmented" and teacher.table is not None:
+            raise VocaffectError(
+                f"{teacher.name} holds posteriors of whole clips, so it cannot hear augmented ones: take a run or a "
+                "bundle, or set distillation.hears to clean"
+            )
+
+
+def cautions(teachers: Sequence[Teacher], run: Run) -> Iterator[str]:
+    """What makes no test untrue but should be known: a teacher of unknown voices, or of validation speakers."""
     for teacher in teachers:
-        require_labels(teacher.labels, labels, teacher.name)
         if teacher.voices is None:
-            note(f"nobody can tell which voices {teacher.name} has learned from: make sure that none is tested here")
-            continue
-        refuse_heard(teacher.name, teacher.voices, test, allow_leak)
-        if known := sorted(teacher.voices & set(validation.speakers)):
-            note(
-                f"{teacher.name} has learned from {_some(known)} of this run's validation side: the validation score "
+            yield f"nobody can tell which voices {teacher.name} has learned from: make sure that none is tested here"
+        elif known := sorted(teacher.voices & set(run.split.of(run.manifest)[1].speakers)):
+            yield (
+                f"{teacher.name} has learned from {_some(known)} of the validation side: the validation score "
                 "flatters, the test does not"
             )
 
