@@ -89,7 +89,7 @@ def test_an_ensemble_of_one_recogniser_twice_is_that_recogniser(tmp_path: Path) 
     card = write_ensemble(["live", "live"], tmp_path / "twice.onnx")
     twice, live = Recognizer.load(tmp_path / "twice.onnx"), Recognizer.load("live")
     np.testing.assert_allclose(twice.posterior(SIGNAL).posterior, live.posterior(SIGNAL).posterior, atol=1e-5)
-    assert [member["digest"] for member in card.recipe["ensemble"]["members"]] == [live.card.digest] * 2
+    assert [member["digest"] for member in card.recipe["members"]] == [live.card.digest] * 2
 
 
 def test_an_ensemble_can_be_a_member(toys: Toys, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _card(members: Sequence[Member], name: str, combine: Combine, temperature: f
         silence=cards[0].silence,
         normalisation=cards[0].normalisation,
         temperature=temperature,
-        recipe={"ensemble": {"combine": combine, "members": [_about(member) for member in members]}},
+        recipe={"combine": combine, "members": [_about(member) for member in members]},
         manifest_hash=_each(card.manifest_hash for card in cards),
         metrics={},
         licence=Licence(

@@ -104,7 +104,7 @@ class Posteriors:
         """Write the table, all or nothing, as ``.npz``, ``.csv`` or ``.parquet``."""
         about = {"teachers": self.teachers, "voices": None if self.voices is None else sorted(self.voices)}
         with atomic_path(path) as temporary:
-            _WRITERS[_suffix(path)](self, json.dumps(about), temporary)
+            _WRITERS[require_suffix(path)](self, json.dumps(about), temporary)
 
     @staticmethod
     def read(path: Path) -> "Posteriors":
@@ -119,7 +119,7 @@ class Posteriors:
         if not path.is_file():
             raise VocaffectError(f"there are no posteriors {path}: make them with 'vocaffect posteriors'")
         try:
-            return _READERS[_suffix(path)](path)
+            return _READERS[require_suffix(path)](path)
         except VocaffectError as error:
             raise VocaffectError(f"{path}: {error}") from None
         except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
@@ -200,7 +200,12 @@ def _keep(kept: Path, labels: tuple[str, ...], known: Mapping[str, NDArray[np.fl
     )
 
 
-def _suffix(path: Path) -> str:
+def require_suffix(path: Path) -> str:
+    """The ending of a table's name, which says how it is written.
+
+    Raises:
+        VocaffectError: if it is none of `SUFFIXES`.
+    """
     if path.suffix not in SUFFIXES:
         raise VocaffectError(f"{path} is no name for posteriors: let it end in {', '.join(SUFFIXES)}")
     return path.suffix
@@ -234,7 +239,7 @@ def _write_npz(table: Posteriors, about: str, path: Path) -> None:
 
 
 def _read_npz(path: Path) -> Posteriors:
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
         labels, values = tuple(map(str, arrays["labels"])), np.asarray(arrays["posteriors"], np.float32)
         named = {name: arrays[key] for name, key in (("path", "paths"), ("sha256", "sha256")) if key in arrays}
         about = str(arrays["about"]) if "about" in arrays else "{}"

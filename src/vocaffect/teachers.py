@@ -118,8 +118,8 @@ def voices_of(card_recipe: Mapping[str, Any], manifest_hash: str, manifest: Mani
 
     It does for the very clips of the manifest, and wherever a protocol names the speakers that it tests.
     """
-    if "ensemble" in card_recipe:
-        members = [voices_of(m["recipe"], m["manifest_hash"], manifest) for m in card_recipe["ensemble"]["members"]]
+    if "members" in card_recipe:
+        members = [voices_of(m["recipe"], m["manifest_hash"], manifest) for m in card_recipe["members"]]
         return None if None in members else frozenset().union(*(voices for voices in members if voices is not None))
     try:
         recipe = make_recipe(card_recipe)
