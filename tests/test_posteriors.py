@@ -108,14 +108,14 @@ def test_a_table_by_somebody_else_needs_a_path_or_a_hash_and_labels(tmp_path: Pa
 def test_labels_that_are_not_asked_for_give_their_share_to_the_others() -> None:
     values = np.array([[0.5, 0.25, 0.25], [0.9999, 0.0001, 0.0]], np.float32)
     table = Posteriors(LABELS, ("a", "b"), ("", ""), values)
-    np.testing.assert_allclose(table.over(("sad", "happy")), [[0.5, 0.5], [0, 0]])
+    np.testing.assert_allclose(table.over(("sad", "happy")), [[0.5, 0.5], [0.0, 0.0]])
     with pytest.raises(VocaffectError, match=r"does not know angry \(it knows neutral, happy, sad\)"):
         table.over(("sad", "angry"))
 
 
 def test_the_average_is_over_those_who_say_something() -> None:
     one, other = np.array([[0.2, 0.8], [0, 0], [0, 0]], np.float32), np.array([[0.6, 0.4], [1, 0], [0, 0]], np.float32)
-    np.testing.assert_allclose(average([one, other]), [[0.4, 0.6], [1, 0], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(average([one, other]), [[0.4, 0.6], [1.0, 0.0], [0.0, 0.0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

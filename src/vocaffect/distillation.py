@@ -21,6 +21,7 @@ from vocaffect.recognizer import Recognizer
 from vocaffect.runs import Run
 from vocaffect.sources import read_clips
 from vocaffect.teachers import OnClip, Teacher, cautions, find_folds, teachers_of, together
+from vocaffect.training import ranks
 
 TEACHERS, UNLABELLED = "teachers.npz", "unlabelled.csv"
 """In a run's folder: what the teachers say about its clean training clips; the clips that they alone label."""
@@ -90,8 +91,12 @@ def lesson_of(run: Run, cache: Path, on_clip: OnClip = _silent, note: Callable[[
         return Lesson(clips)
     if options.hears == "augmented":
         return Lesson(clips, live=LiveTeachers(_teachers(run, note), run.labels))
-    if not kept.is_file():
-        soft_targets(_teachers(run, note), clips, run.labels, cache, on_clip).write(kept)
+
+    def ask() -> None:
+        if not kept.is_file():
+            soft_targets(_teachers(run, note), clips, run.labels, cache, on_clip).write(kept)
+
+    ranks.first(ask)
     soft = Posteriors.read(kept).of(clips, run.labels)
     if missing := int((~soft.any(axis=1)).sum()):
         note(f"the teachers say nothing about {missing:,} of {len(clips):,} clips: only their labels count")

@@ -33,7 +33,7 @@ from vocaffect.runs import Run, open_run, split_of
 from vocaffect.splits import Split
 from vocaffect.teachers import cautions, teachers_of, voices_of
 from vocaffect.training import checkpoint
-from vocaffect.training.loop import Progress
+from vocaffect.training.progress import Progress
 
 Small = Callable[..., Recipe]
 LABELS = ("neutral", "happy", "sad")
@@ -182,9 +182,9 @@ def test_a_card_names_the_voices_where_a_protocol_does() -> None:
     manifest = Manifest(Path(), tuple(clips))
     recipe = {"data": {"corpus": "ravdess", "protocol": "ravdess-emobox6", "fold": 1}}
     voices = voices_of(recipe, "another", manifest)
-    assert voices == {f"ravdess-{n:02d}" for n in range(1, 25) if n not in (1, 11, 20, 21)}
+    assert voices == frozenset(f"ravdess-{n:02d}" for n in range(1, 25) if n not in (1, 11, 20, 21))
     everything = {"data": {"corpus": "ravdess+tess", "protocol": "all"}}
-    assert voices_of(everything, "another", manifest) == set(manifest.speakers)
+    assert voices_of(everything, "another", manifest) == frozenset(manifest.speakers)
     assert voices_of({"data": {"corpus": "ravdess", "protocol": "speaker-kfold"}}, "another", manifest) is None
     assert voices_of({"model": "toy"}, "another", manifest) is None
 
