@@ -7,7 +7,7 @@ ensemble does; otherwise it runs on the longest member's window, in which the ot
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from vocaffect.bundle import created_now, make_golden, resolve, write_bundle
 from vocaffect.card import Card, Golden, Licence, StateSpec
 from vocaffect.errors import VocaffectError
-from vocaffect.merging import Combine, Member, merge
+from vocaffect.merging import Combine, Member, merge, reach
+from vocaffect.recognizer import Recognizer
+from vocaffect.utterance import softmax
 
 LONGEST_HOP = 1_600
 WINDOW_S, WINDOW_HOP_S = 3.0, 0.5
@@ -55,7 +57,7 @@ def write_ensemble(
     shares = shares / shares.sum()
     paths = [resolve(member) for member in members]
     chosen = [Member.read(n, path, float(share)) for n, (path, share) in enumerate(zip(paths, shares, strict=True))]
-    require_same_labels([member.card for member in chosen])
+    require_same_labels({str(member): part.card.labels for member, part in zip(members, chosen, strict=True)})
     card = _card(chosen, name, combine, temperature)
     model = merge(chosen, card, combine)
     card = card.model_copy(update={"golden": make_golden(model, card, tolerance=1e-4)})
@@ -63,17 +65,17 @@ def write_ensemble(
     return card
 
 
-def require_same_labels(cards: Sequence[Card]) -> None:
-    """Refuse recognisers that do not know the same labels; their order may differ.
+def require_same_labels(members: Mapping[str, Sequence[str]]) -> None:
+    """Refuse members, by name, that do not know the same labels; their order may differ.
 
     Raises:
         VocaffectError: if they disagree.
     """
-    first = cards[0]
-    for card in cards[1:]:
-        if differing := set(first.labels) ^ set(card.labels):
+    first, *others = members.items()
+    for name, labels in others:
+        if differing := set(first[1]) ^ set(labels):
             raise VocaffectError(
-                f"{first.name} and {card.name} disagree on labels ({', '.join(sorted(differing))}): an ensemble needs "
+                f"{first[0]} and {name} disagree on labels ({', '.join(sorted(differing))}): an ensemble needs "
                 "recognisers of the same labels"
             )
 
@@ -119,6 +121,28 @@ def fit_weights(
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
     return [float(weight) for weight in free[:-1].detach().softmax(dim=0)]
+
+
+def reference_of(card: Card, members: Sequence[Recognizer]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """What an ensemble's graph must compute, from its members: samples ``(batch, num_samples)`` to logits."""
+    about = card.recipe["members"]
+
+    def logs(member: Recognizer, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        if card.streaming == "frame":
+            step = card.hop // member.card.hop
+            logits = member.run(samples).logits[:, step - 1 :: step]
+        else:
+            size = reach(member.card, card)
+            answer = member.run(np.ascontiguousarray(samples[:, -size:])).logits
+            logits = answer[:, -1] if member.card.streaming == "frame" else answer
+        order = [member.labels.index(label) for label in card.labels]
+        return np.log(softmax(logits, member.card.temperature).astype(np.float64)[..., order] + 1e-30)
+
+    def reference(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = [logs(member, samples) for member in members]
+        return np.asarray(combined(parts, [part["weight"] for part in about], card.recipe["combine"]), np.float32)
+
+    return reference
 
 
 def _card(members: Sequence[Member], name: str, combine: Combine, temperature: float) -> Card:

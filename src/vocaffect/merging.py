@@ -73,7 +73,7 @@ def merge(members: Sequence[Member], card: Card, combine: Combine) -> bytes:
         last = after.constant([-1])
         columns = [after.node("Unsqueeze", [after.node("Add", p), last]) for p in zip(own, logs, strict=True)]
         after.node("ReduceLogSumExp", [after.node("Concat", columns, axis=-1), last], "logits", keepdims=0)
-    lead = max(range(len(members)), key=lambda number: _reach(members[number], card))
+    lead = max(range(len(members)), key=lambda number: reach(members[number].card, card))
     for name, value in zip(("features", "active"), placed[lead][1:], strict=True):
         after.node("Identity", [value], name)
     return _model(members, card, before, after)
@@ -95,7 +95,7 @@ def _frames(before: _Glue, after: _Glue, member: Member, card: Card) -> tuple[st
 
 def _window(before: _Glue, after: _Glue, member: Member, card: Card) -> tuple[str, str, str]:
     """A member on the last part of a window; one that runs frame by frame begins afresh and decides at its end."""
-    prefix, size = member.prefix, _reach(member, card)
+    prefix, size = member.prefix, reach(member.card, card)
     before.node("Identity", [before.slice("samples", -size)], f"{prefix}samples")
     batch = before.node("Shape", ["samples"], start=0, end=1)
     zero = numpy_helper.from_array(np.zeros(1, np.float32))
@@ -108,11 +108,11 @@ def _window(before: _Glue, after: _Glue, member: Member, card: Card) -> tuple[st
     return logits, f"{prefix}features", f"{prefix}active"
 
 
-def _reach(member: Member, card: Card) -> int:
-    """How many samples of a window a member hears: its own window, or as many whole hops as there are."""
-    if member.card.streaming == "window":
-        return member.card.window_samples
-    return card.window_samples // member.card.hop * member.card.hop
+def reach(member: Card, card: Card) -> int:
+    """How many samples of an ensemble's window a member hears: its own window, or as many whole hops as there are."""
+    if member.streaming == "window":
+        return member.window_samples
+    return card.window_samples // member.hop * member.hop
 
 
 def _calibrated(after: _Glue, member: Member, logits: str, card: Card) -> str:
