@@ -1,6 +1,6 @@
 """Labelled clips as training reads them: decoded once, trimmed, augmented as a function of (seed, epoch, clip)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,7 @@ class EmotionDataset(Dataset[Item]):
         crop_s: give a random stretch of at most this length.
         soft: a teacher's posteriors, ``(num_clips, num_labels)``, rows of zeros for clips that none has heard.
         mixup_alpha: mix each clip with another, in parts drawn from a beta distribution of this; 0 for none.
+        teacher: who is asked about every clip as an epoch hears it, ``(num_samples,)`` to ``(num_labels,)``.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class EmotionDataset(Dataset[Item]):
         crop_s: float | None = None,
         soft: NDArray[np.float32] | None = None,
         mixup_alpha: float = 0.0,
+        teacher: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
     ) -> None:
         self.augment, self.seed, self.crop_s, self.mixup_alpha = augment, seed, crop_s, mixup_alpha
         self.names = [utterance.path for utterance in manifest.utterances]
@@ -87,6 +89,7 @@ class EmotionDataset(Dataset[Item]):
         self.targets = [numbers.get(utterance.emotion, -1) for utterance in manifest.utterances]
         none = np.zeros((len(manifest), len(labels)), np.float32)
         self.soft = none if soft is None else soft
+        self.teacher = teacher
         self.shares = none + (np.array(self.targets)[:, None] == np.arange(len(labels)))
         self.clips: list[NDArray[np.int16]] = []
         for utterance in manifest.utterances:
@@ -109,6 +112,8 @@ class EmotionDataset(Dataset[Item]):
         soft, shares = self.soft[place.clip], self.shares[place.clip]
         if self.mixup_alpha:
             samples, soft, shares = self._mixed(samples, place)
+        if self.teacher is not None:
+            soft = self.teacher(samples)
         return Item(samples, self.targets[place.clip], soft, shares, place)
 
     def _heard(self, clip: int, rng: np.random.Generator) -> NDArray[np.float32]:

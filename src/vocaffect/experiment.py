@@ -14,17 +14,19 @@ import torch
 from vocaffect.augment import AugmentOptions, Sounds
 from vocaffect.corpora import Dropped
 from vocaffect.datasets import EmotionDataset
+from vocaffect.distillation import Lesson, begin_lesson, clips_without_labels, lesson_of
 from vocaffect.errors import VocaffectError
-from vocaffect.files import write_text
+from vocaffect.files import cache_folder, write_text
 from vocaffect.labels import LabelSet
 from vocaffect.losses import build_loss, class_weights
 from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_training_history
 from vocaffect.plugins import keep_plugins, load_installed, load_plugins
 from vocaffect.recipe import Recipe
-from vocaffect.runs import Run, beginning, build_network, loader, open_run, validation_loader
+from vocaffect.runs import Run, beginning, build_network, loader, open_run, split_of, validation_loader
 from vocaffect.sources import read_clips
-from vocaffect.splits import Split, audit, make_split
+from vocaffect.splits import Split, audit
+from vocaffect.teachers import check_teachers, refuse_heard, voices_of_run
 from vocaffect.training import checkpoint, ranks
 from vocaffect.training.loop import train
 from vocaffect.training.masking import MaskOptions
@@ -56,12 +58,15 @@ def start_run(
         raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
     load_plugins(recipe.plugins)
     manifest = manifest if manifest is not None else read_data(recipe, data_root)
-    split = split_data(recipe, manifest)
+    split = split_of(recipe, manifest)
     _refuse_leak(manifest, split, allow_leak)
     _refuse_heard(manifest, split, beginning(recipe), allow_leak)
     run = Run(folder, recipe, manifest, split)
     _refuse_unknown(run)
+    check_teachers(run, allow_leak=allow_leak)
+    more = clips_without_labels(recipe.distillation.unlabelled, data_root, recipe.data.partial)
     folder.mkdir(parents=True, exist_ok=True)
+    begin_lesson(run, more)
     recipe = recipe.model_copy(update={"plugins": keep_plugins(recipe.plugins, folder)})
     manifest.write(folder / "manifest.csv")
     split.write(folder / "split.json")
@@ -86,36 +91,34 @@ def read_data(
     )
 
 
-def split_data(recipe: Recipe, manifest: Manifest) -> Split:
-    """The sides of the fold that a recipe names."""
-    data = recipe.data
-    return make_split(
-        manifest,
-        data.protocol,
-        data.fold,
-        seed=recipe.seed,
-        validation_fraction=data.validation_fraction,
-        folds=data.num_folds,
-        train_only=data.train_only,
-    )
-
-
 def train_run(
     run: Run,
     *,
     resume: bool = False,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
+    on_taught: Callable[[int, int], None] = lambda done, total: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Progress:
     """Train a run to its end; after each epoch metrics.jsonl and training_history.png tell how it goes.
 
     Where several processes train together, each calls this; the first alone writes and has ``on_epoch`` called.
+
+    Args:
+        run: what `start_run` or `open_run` gives.
+        resume: go on where it stopped.
+        on_batch: hears how many batches of an epoch are done, of how many.
+        on_epoch: hears how training stands after each epoch.
+        on_taught: hears about how many clips a teacher has been asked, of how many.
+        on_note: hears sentences about what was loaded, held still, or is to be known of a teacher.
+
+    Raises:
+        VocaffectError: if the loss is no longer a number, or a teacher cannot be asked.
     """
     options, device = run.recipe.training, choose_device(run.recipe.training.device)
     known = environment(device) | {f"plug-in {name}": version for name, version in load_installed().items()}
     ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(known, indent=1) + "\n"))
-    training, validation = _loaders(run)
+    training, validation = _loaders(run, lesson_of(run, cache_folder() / "posteriors", on_taught, on_note))
     torch.manual_seed(run.recipe.seed)
     network = build_network(run)
     dataset = training.batches.dataset
@@ -156,18 +159,20 @@ def train_run(
     )
 
 
-def _loaders(run: Run) -> tuple[Loader, Loader]:
+def _loaders(run: Run, lesson: Lesson) -> tuple[Loader, Loader]:
     data, options = run.recipe.data, run.recipe.training
     trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
     training = EmotionDataset(
-        run.split.of(run.manifest)[0],
+        lesson.clips,
         run.labels,
         augment=_augment_options(run.recipe),
         seed=run.recipe.seed,
         trim_db=trim_db,
         margin_s=data.margin_s,
         crop_s=options.crop_s,
+        soft=lesson.soft,
         mixup_alpha=options.mixup_alpha,
+        teacher=lesson.live,
     )
     share = (ranks.rank(), ranks.world())
     batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers, share)
@@ -199,14 +204,5 @@ def _refuse_leak(manifest: Manifest, split: Split, allowed: bool) -> None:
 
 def _refuse_heard(manifest: Manifest, split: Split, source: Path | None, allowed: bool) -> None:
     """Refuse to begin with a run that has heard the voices of the test side."""
-    if source is None or not (source / "split.json").is_file() or allowed:
-        return
-    training, validation, _ = Split.read(source / "split.json").of(Manifest.read(source / "manifest.csv"))
-    heard = {utterance.speaker for side in (training, validation) for utterance in side}
-    known = heard & {utterance.speaker for utterance in split.of(manifest)[2]}
-    if known:
-        names = ", ".join(sorted(known)[:3])
-        raise VocaffectError(
-            f"{source} has heard speakers of this run's test side ({names}), so the numbers would flatter: begin "
-            "with a run that has not, or pass --allow-leak"
-        )
+    if source is not None and (source / "split.json").is_file():
+        refuse_heard(str(source), voices_of_run(open_run(source)), split.of(manifest)[2], allowed)

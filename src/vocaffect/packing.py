@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from vocaffect.audio import read_clip
-from vocaffect.bundle import golden_of
+from vocaffect.bundle import golden_of, read_card, unseal, write_bundle
 from vocaffect.card import Card
 from vocaffect.corpora import corpus_names, get_corpus
+from vocaffect.ensemble import reference_of
+from vocaffect.errors import VocaffectError
 from vocaffect.export import TOLERANCE, bundle_in_python, describe, refuse_plain, write_recognizer
 from vocaffect.files import write_text
 from vocaffect.metrics import fit_temperature
@@ -56,6 +58,8 @@ def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None
     Raises:
         VocaffectError: if a feature is a plain function.
     """
+    if run.recipe.ensemble.members:
+        return _export_ensemble(run, path, metrics, name)
     network = trained_network(run)
     refuse_plain(network)
     write_recognizer(network, path, **_description(run, network, metrics, name))
@@ -65,7 +69,14 @@ def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None
 def bundle_of(run: Run) -> Path:
     """The run's recogniser as a file; exported first, unless that was done since its best model was written."""
     path = run.folder / MODEL
-    return path if _is_current(path) else export_run(run, path)
+    return path if run.recipe.ensemble.members or _is_current(path) else export_run(run, path)
+
+
+def _export_ensemble(run: Run, path: Path, metrics: Mapping[str, Any] | None, name: str | None) -> Path:
+    data = (run.folder / MODEL).read_bytes()
+    worth = dict(metrics if metrics is not None else tested(run.folder))
+    write_bundle(path, data, unseal(data).model_copy(update={"metrics": worth, "name": name or run.recipe.name}))
+    return path
 
 
 def recognizer_of(run: Run) -> Recognizer:
@@ -73,7 +84,7 @@ def recognizer_of(run: Run) -> Recognizer:
 
     What `vocaffect.Recognizer` offers is the same either way; in Python it needs torch and the feature's code.
     """
-    if not build_network(run).frontend.plain_names:
+    if run.recipe.ensemble.members or not build_network(run).frontend.plain_names:
         return Recognizer.load(bundle_of(run))
     network, path = trained_network(run), run.folder / CARD
     if not _is_current(path):
@@ -152,11 +163,17 @@ def terms(corpora: Collection[str]) -> dict[str, Any]:
 
 
 def for_verification(folder: Path, data_root: Path | None) -> tuple[Recognizer, list[Samples], Reference]:
-    """A run's recogniser, four clips of its test side, and its network in torch."""
+    """A run's recogniser, four clips of its test side, and its network in torch, or its members one by one.
+
+    Raises:
+        VocaffectError: if an ensemble's members are no longer those that it was made of.
+    """
     run = open_run(folder, data_root)
-    network = trained_network(run)
     chosen = (run.split.of(run.manifest)[2] if run.split.test else run.manifest).utterances[::61][:4]
     clips = [read_clip(run.manifest.audio_path(utterance)).samples for utterance in chosen]
+    if run.recipe.ensemble.members:
+        return recognizer_of(run), clips, reference_of(recognizer_of(run).card, _members(run))
+    network = trained_network(run)
 
     def reference(samples: Samples) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -164,3 +181,14 @@ def for_verification(folder: Path, data_root: Path | None) -> tuple[Recognizer, 
         return np.asarray((logits[:, -1] if network.streaming == "window" else logits).numpy())
 
     return recognizer_of(run), clips, reference
+
+
+def _members(run: Run) -> list[Recognizer]:
+    """The recognisers that an ensemble was made of."""
+    found = []
+    for folder, about in zip(run.recipe.ensemble.members, read_card(run.folder / MODEL).recipe["members"], strict=True):
+        path = bundle_of(open_run(Path(folder)))
+        if read_card(path).digest != about["digest"]:
+            raise VocaffectError(f"{folder} has changed since {run.folder} was made of it: make the ensemble again")
+        found.append(Recognizer.load(path))
+    return found

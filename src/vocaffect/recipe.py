@@ -154,6 +154,14 @@ class Distillation(Section):
     unlabelled: str | None = Field(None, description="more clips, as in data.corpus, for the teachers to label")
 
 
+class Ensemble(Section):
+    """What `vocaffect ensemble` has made this run of; a run that was trained has no members."""
+
+    members: tuple[str, ...] = Field((), description="runs whose recognisers decide together")
+    combine: Literal["logits", "posteriors"] = Field("logits", description="what of theirs is added")
+    fit_weights: bool = Field(False, description="whether validation speakers weigh the members")
+
+
 class Window(Section):
     """How a recogniser that must see a whole window is run."""
 
@@ -173,6 +181,7 @@ class Recipe(Section):
     masking: Masking = Masking()
     training: Training = Training()
     distillation: Distillation = Distillation()
+    ensemble: Ensemble = Ensemble()
     window: Window = Window()
     plugins: dict[str, str] = Field(
         default_factory=dict,

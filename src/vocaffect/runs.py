@@ -12,7 +12,7 @@ from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
 from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.recipe import Recipe, read_recipe
-from vocaffect.splits import Split
+from vocaffect.splits import Split, make_split
 from vocaffect.tar import is_there
 from vocaffect.training import checkpoint
 from vocaffect.training.stopping import ignore_signals
@@ -52,6 +52,24 @@ def open_run(folder: Path, data_root: Path | None = None) -> Run:
     load_plugins(recipe.plugins)
     recipe = recipe.model_copy(update={"plugins": keep_plugins(recipe.plugins, folder)})
     return Run(folder, recipe, manifest, Split.read(folder / "split.json"))
+
+
+def split_of(recipe: Recipe, manifest: Manifest) -> Split:
+    """The split that a recipe asks for.
+
+    Raises:
+        SplitError: if the manifest cannot be split that way.
+    """
+    data = recipe.data
+    return make_split(
+        manifest,
+        data.protocol,
+        data.fold,
+        seed=recipe.seed,
+        validation_fraction=data.validation_fraction,
+        folds=data.num_folds,
+        train_only=data.train_only,
+    )
 
 
 def fold_folders(folder: Path) -> list[Path]:

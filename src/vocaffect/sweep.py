@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vocaffect.errors import VocaffectError
-from vocaffect.experiment import read_data, split_data, start_run, train_run
+from vocaffect.experiment import read_data, start_run, train_run
 from vocaffect.files import write_text
 from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_trials
 from vocaffect.recipe import Recipe, make_recipe
+from vocaffect.runs import split_of
 from vocaffect.search_space import Choice, Range, Space
 from vocaffect.tracking import tracked
 from vocaffect.training.progress import Progress
@@ -100,7 +101,7 @@ def _check(sweep: Sweep) -> None:
     for key, dimension in sweep.space.items():
         for value in dimension.values if isinstance(dimension, Choice) else dimension.ends:
             sweep.trial_recipe({key: value})
-    split_data(sweep.recipe, sweep.manifest)
+    split_of(sweep.recipe, sweep.manifest)
 
 
 def run_sweep(

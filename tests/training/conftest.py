@@ -1,5 +1,6 @@
 """A small corpus that a small model learns in seconds, and a recipe for it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def small() -> Callable[..., Recipe]:
         return make_recipe(content, changes)
 
     return recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests keep nothing in the cache of whoever runs them."""
+    os.environ["VOCAFFECT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vocaffect.distillation import Lesson
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import _loaders, start_run, train_run
 from vocaffect.models import Network
@@ -182,7 +183,7 @@ def test_the_scale_of_losses_is_resumed_and_too_high_a_scale_only_skips_a_step(
     small: Small, corpus: Path, tmp_path: Path
 ) -> None:
     run = start_run(small(), tmp_path / "run", corpus)
-    batch = next(iter(_loaders(run)[0].batches))
+    batch = next(iter(_loaders(run, Lesson(run.split.of(run.manifest)[0]))[0].batches))
     trainer = scaled_trainer(build_network(run), tmp_path, 8.0)
     for _ in range(3):
         trainer.step(batch)

@@ -16,8 +16,8 @@ from vocaffect import sweep as sweeping
 from vocaffect.cli import build_app
 from vocaffect.corpora import prepare
 from vocaffect.errors import VocaffectError
-from vocaffect.experiment import split_data
 from vocaffect.recipe import Recipe, read_recipe
+from vocaffect.runs import split_of
 from vocaffect.search_space import Choice, Range, Space, parse, read_space, split_changes
 from vocaffect.sweep import alone, best_row, open_sweep, run_sweep
 from vocaffect.training.progress import Progress
@@ -132,7 +132,7 @@ def test_test_speakers_are_never_heard(small: MakeRecipe, corpus: Path, tmp_path
     prepare("folder", tmp_path / "clips").write(tmp_path / "clips.csv")
     recipe = small(f"data.corpus={tmp_path / 'clips.csv'}", "training.max_epochs=2")
     sweep = open_sweep(recipe, RATE, tmp_path / "s", tmp_path)
-    tested = split_data(recipe, sweep.manifest).of(sweep.manifest)[2]
+    tested = split_of(recipe, sweep.manifest).of(sweep.manifest)[2]
     assert len(tested) >= 9
     for clip in tested:
         sweep.manifest.audio_path(clip).unlink()

@@ -43,6 +43,8 @@ Examples:
 
     vocaffect train --config configs/lstm_mfcc.yaml --run-name tuned --init-from runs/first --freeze 'model.lstm.*_l0'
 
+    vocaffect train --config configs/tcn_mel.yaml --run-name student --teacher runs/first,other.onnx --temperature 3
+
     torchrun --nproc-per-node 2 -m vocaffect.cli train --config configs/lstm_mfcc.yaml --run-name two
 """
 
@@ -68,6 +70,15 @@ def train(
         Path | None, typer.Option(help="Begin with what fits of a run's best model or a safetensors file.")
     ] = None,
     freeze: Annotated[list[str] | None, typer.Option(help="Hold parameters still: 'model.lstm.*'. Repeatable.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Learn from runs, bundles or files of posteriors: A,B. {fold} is the fold.")
+    ] = None,
+    distill_weight: Annotated[
+        float | None, typer.Option(help="Of the teachers against the labels, 0 to 1.", show_default="recipe's")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Softens what teachers and student say.", show_default="recipe's")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train though the split leaks.")] = False,
     track: Track = None,
@@ -89,6 +100,9 @@ def train(
         *([f"data.fold={folds}"] if folds not in ("", "all") else []),
         *([f"training.init_from={init_from}"] if init_from else []),
         *([f"training.freeze={json.dumps(freeze)}"] if freeze else []),
+        *([f"distillation.teachers={json.dumps(teacher.split(','))}"] if teacher else []),
+        *([f"distillation.weight={distill_weight}"] if distill_weight is not None else []),
+        *([f"distillation.temperature={temperature}"] if temperature is not None else []),
     ]
     recipe = read_recipe(config, changes)
     folder, root, console = run_folder(runs_dir, run_name), corpora_root(data_root), new_console(quiet=ranks.rank() > 0)
@@ -143,6 +157,9 @@ def _train_one(
                 resume=resume,
                 on_batch=lambda done, total: bar.update(task, completed=done, total=total),
                 on_epoch=on_epoch,
+                on_taught=lambda done, total: bar.update(
+                    task, description="epoch 1" if done == total else "asking teachers", completed=done, total=total
+                ),
                 on_note=console.print,
             )
         except StopAskedError as stopped:
