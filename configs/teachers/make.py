@@ -1,0 +1,153 @@
+"""Posteriors that teach: what probes of a speech encoder say about RAVDESS clips whose speakers they never heard.
+
+For each fold of ravdess-emobox6 the clips of its training and validation speakers are shared out to five inner folds
+by speaker. Probes of four inner folds speak about the fifth; the outer fold's test speakers take no part at all. A
+probe is a logistic regression on the mean and deviation over time of a layer's output, less the speaker's own mean,
+shrunk to the corpus' by the weight of five clips; the log posteriors of five layers are averaged, and one temperature
+is fitted. What is known of a speaker here (all clips of theirs) is more than a recogniser knows who has just begun
+to listen: it is a teacher's privilege.
+
+    python configs/teachers/make.py --encoder encoder_model.onnx --data-root ~/corpora
+
+The encoder is that of Moonshine base (MIT): `dist/model/base/quantized/encoder_model.onnx` in the npm package
+@usefulsensors/moonshine-js 0.1.14.
+"""
+
+import argparse
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from rich import print
+from rich.progress import track
+from sklearn.linear_model import LogisticRegression
+
+from vocaffect.audio import read_clip
+from vocaffect.corpora import prepare
+from vocaffect.datasets import FULL_SCALE, trim_silence
+from vocaffect.labels import EMOTIONS
+from vocaffect.manifest import Manifest
+from vocaffect.metrics import confusion, fit_temperature, uar
+from vocaffect.posteriors import Posteriors
+from vocaffect.splits import make_split
+
+PROTOCOL, NUM_FOLDS = "ravdess-emobox6", 6
+LAYERS = (2, 3, 4, 5, 6)
+INVERSE_PENALTY, PRIOR_CLIPS = 0.03, 5.0
+SHA256 = "1dd9ab0a7f987113d30affcba5a068d11c8f90fa0223caa3e491ade431ad9751"
+
+Floats = NDArray[np.floating[Any]]
+Logs = dict[tuple[int, int], Floats]
+
+
+def pooled(encoder: Path, manifest: Manifest) -> Floats:
+    """Mean and deviation over time of each layer's output, ``(num_clips, num_layers, 2 * size)``."""
+    names = [f"/layers.{layer - 1}/Add_1_output_0" for layer in LAYERS]
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "part.onnx"
+        onnx.utils.extract_model(str(encoder), str(part), ["input_values"], names, check_model=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(part), options, providers=["CPUExecutionProvider"])
+    rows = []
+    for utterance in track(manifest.utterances, "hearing clips"):
+        samples = trim_silence(read_clip(manifest.audio_path(utterance)).samples, -60.0, 0.1)
+        samples = np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.float32) / np.float32(FULL_SCALE)
+        outputs = session.run(names, {"input_values": samples[None]})
+        rows.append([np.concatenate([output[0].mean(axis=0), output[0].std(axis=0)]) for output in outputs])
+    return np.array(rows)
+
+
+def less_the_speaker(vectors: Floats, speakers: NDArray[np.str_]) -> Floats:
+    """Vectors less their speaker's mean, which is shrunk to the mean over speakers."""
+    means = {name: vectors[speakers == name].mean(axis=0) for name in np.unique(speakers)}
+    centre, result = np.mean([*means.values()], axis=0), vectors.copy()
+    for name, mean in means.items():
+        own, count = speakers == name, float((speakers == name).sum())
+        result[own] -= (count * mean + PRIOR_CLIPS * centre) / (count + PRIOR_CLIPS)
+    return result
+
+
+def log_posteriors(vectors: Floats, targets: NDArray[np.int_], train: Floats, test: Floats) -> Floats:
+    """The mean over layers of what their probes say about the test clips."""
+    total = np.zeros((int(test.sum()), len(EMOTIONS)))
+    for layer in range(len(LAYERS)):
+        own = vectors[train][:, layer]
+        mean, deviation = own.mean(axis=0), own.std(axis=0) + 1e-6
+        probe = LogisticRegression(C=INVERSE_PENALTY, max_iter=300, tol=1e-3)
+        probe.fit((own - mean) / deviation, targets[train])
+        total += probe.predict_log_proba((vectors[test][:, layer] - mean) / deviation) / len(LAYERS)
+    return total
+
+
+def across_folds(vectors: Floats, targets: NDArray[np.int_], test_of: list[Floats]) -> Logs:
+    """For each two folds, what probes of the other four say about these two."""
+    found: Logs = {}
+    for one in range(NUM_FOLDS):
+        for other in range(one + 1, NUM_FOLDS):
+            left_out = test_of[one] | test_of[other]
+            full = np.zeros((len(targets), len(EMOTIONS)))
+            full[left_out] = log_posteriors(vectors, targets, ~left_out, left_out)
+            found[one, other] = full
+    return found
+
+
+def main() -> None:
+    """Write ``ravdess-emobox6_fold_1.npz`` to ``_6`` beside this file, and print how good they are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", type=Path, required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    given = parser.parse_args()
+    if hashlib.sha256(given.encoder.read_bytes()).hexdigest() != SHA256:
+        parser.error(f"{given.encoder} is not the encoder that was used: its SHA-256 should be {SHA256}")
+    manifest = prepare("ravdess", given.data_root)
+    targets = np.array([EMOTIONS.index(utterance.emotion) for utterance in manifest])
+    speakers = np.array([utterance.speaker for utterance in manifest])
+    vectors = less_the_speaker(pooled(given.encoder, manifest), speakers)
+    paths = np.array([utterance.path for utterance in manifest])
+    test_of = [np.isin(paths, make_split(manifest, PROTOCOL, fold).test) for fold in range(1, NUM_FOLDS + 1)]
+    logs = across_folds(vectors, targets, test_of)
+    for fold, tested in enumerate(test_of):
+        inner = {other: logs[min(fold, other), max(fold, other)] for other in range(NUM_FOLDS) if other != fold}
+        write(
+            f"{PROTOCOL}_fold_{fold + 1}",
+            manifest,
+            ~tested,
+            sum(inner[other] * test_of[other][:, None] for other in inner),
+        )
+    write("ravdess_all", manifest, paths != "", alone(vectors, targets, test_of))
+
+
+def alone(vectors: Floats, targets: NDArray[np.int_], test_of: list[Floats]) -> Floats:
+    """What probes of five folds say about the sixth, for every clip."""
+    full = np.zeros((len(targets), len(EMOTIONS)))
+    for tested in test_of:
+        full[tested] = log_posteriors(vectors, targets, ~tested, tested)
+    return full
+
+
+def write(name: str, manifest: Manifest, kept: Floats, logs: Floats) -> None:
+    """Write the posteriors of the clips that are kept, at the temperature that suits them, and how good they are."""
+    known = [utterance for utterance, keep in zip(manifest, kept, strict=True) if keep]
+    targets = np.array([EMOTIONS.index(utterance.emotion) for utterance in known])
+    temperature = float(fit_temperature(logs[kept], targets))
+    values = np.exp(logs[kept] / temperature)
+    Posteriors(
+        tuple(EMOTIONS),
+        tuple(utterance.path for utterance in known),
+        tuple(utterance.sha256 for utterance in known),
+        (values / values.sum(axis=1, keepdims=True)).astype(np.float32),
+        ("probes of Moonshine base",),
+        frozenset(utterance.speaker for utterance in known),
+    ).write(Path(__file__).parent / f"{name}.npz")
+    score = uar(confusion(targets, values.argmax(axis=1), len(EMOTIONS)))
+    print(f"{name}: UAR {score:.1%} on speakers that the probes never heard, temperature {temperature:.2f}")
+
+
+if __name__ == "__main__":
+    main()
