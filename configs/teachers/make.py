@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import rich
 from numpy.typing import NDArray
-from rich import print
 from rich.progress import track
 from sklearn.linear_model import LogisticRegression
 
@@ -146,7 +146,7 @@ def write(name: str, manifest: Manifest, kept: Floats, logs: Floats) -> None:
         frozenset(utterance.speaker for utterance in known),
     ).write(Path(__file__).parent / f"{name}.npz")
     score = uar(confusion(targets, values.argmax(axis=1), len(EMOTIONS)))
-    print(f"{name}: UAR {score:.1%} on speakers that the probes never heard, temperature {temperature:.2f}")
+    rich.print(f"{name}: UAR {score:.1%} on speakers that the probes never heard, temperature {temperature:.2f}")
 
 
 if __name__ == "__main__":
