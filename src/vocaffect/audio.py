@@ -7,9 +7,9 @@ samples and a file that expands a thousandfold is refused before it fills the me
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -117,6 +117,16 @@ def read_clip(path: Path | str, *, max_s: float = MAX_S) -> Clip:
         return source.clip(max_s)
 
 
+def read_source(path: Path | str, *, max_s: float = MAX_S) -> "Source":
+    """Decode a file once, whatever is then asked of it; all of it is in memory, at the file's own rate.
+
+    Raises:
+        AudioError: as `read_clip` does.
+    """
+    with _open_file(Path(path)) as source:
+        return replace(source, stream=list(source._blocks(max_s)))
+
+
 def decode(data: bytes, *, name: str = "audio", max_s: float = MAX_S) -> Clip:
     """Read a clip from the bytes of a file that nobody vouches for; ``name`` is what errors call it.
 
@@ -148,15 +158,24 @@ class _Bytes(io.BytesIO):
 
 
 @dataclass(frozen=True)
-class _Source:
-    """An opened file: blocks of ``(num_samples, channels)``, int16 or float32, as it holds them."""
+class Source:
+    """A file's sound: blocks of ``(num_samples, channels)``, int16 or float32, as it holds them."""
 
     name: str
     rate: int
     channels: int
-    stream: Iterator[Block]
+    stream: Iterable[Block]
 
-    def clip(self, max_s: float) -> Clip:
+    @property
+    def sha256(self) -> str:
+        """As in a `Measurement`."""
+        digest = hashlib.sha256()
+        for block in self._blocks(MAX_S):
+            digest.update(_little_endian(block))
+        return digest.hexdigest()
+
+    def clip(self, max_s: float = MAX_S) -> Clip:
+        """The sound as `read_clip` gives it."""
         resampler = Resampler(self.rate)
         parts = [resampler.push(_mono(block)) for block in self._blocks(max_s)]
         parts.append(resampler.finish())
@@ -164,10 +183,11 @@ class _Source:
         return Clip(samples, self.rate, self.channels)
 
     def measure(self, max_s: float) -> Measurement:
+        """The sound as `measure` tells of it."""
         digest = hashlib.sha256()
         num_samples, num_clipped, peak, power = 0, 0, 0.0, 0.0
         for block in self._blocks(max_s):
-            digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
+            digest.update(_little_endian(block))
             scaled = _scaled(block)
             full = np.abs(scaled) >= 1.0 - 2.0**-14
             num_samples += len(block)
@@ -200,7 +220,7 @@ class _Source:
 
 
 @contextmanager
-def _open_file(path: Path) -> Iterator[_Source]:
+def _open_file(path: Path) -> Iterator[Source]:
     try:
         tar = tar_of(path)
         file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix())) if tar else path.open("rb")
@@ -217,7 +237,7 @@ def _open_file(path: Path) -> Iterator[_Source]:
 
 
 @contextmanager
-def _open(file: BinaryIO, name: str) -> Iterator[_Source]:
+def _open(file: BinaryIO, name: str) -> Iterator[Source]:
     with ExitStack() as stack:
         opened = _open_soundfile(file, name, stack) or _open_ffmpeg(file, name, stack)
         if opened is None:
@@ -233,7 +253,7 @@ def _open(file: BinaryIO, name: str) -> Iterator[_Source]:
         yield opened
 
 
-def _open_soundfile(file: BinaryIO, name: str, stack: ExitStack) -> _Source | None:
+def _open_soundfile(file: BinaryIO, name: str, stack: ExitStack) -> Source | None:
     import soundfile
 
     try:
@@ -252,10 +272,10 @@ def _open_soundfile(file: BinaryIO, name: str, stack: ExitStack) -> _Source | No
         except soundfile.LibsndfileError as error:
             raise _damaged(name, error) from None
 
-    return _Source(name, sound.samplerate, sound.channels, blocks())
+    return Source(name, sound.samplerate, sound.channels, blocks())
 
 
-def _open_ffmpeg(file: BinaryIO, name: str, stack: ExitStack) -> _Source | None:
+def _open_ffmpeg(file: BinaryIO, name: str, stack: ExitStack) -> Source | None:
     import av
 
     try:
@@ -277,7 +297,7 @@ def _open_ffmpeg(file: BinaryIO, name: str, stack: ExitStack) -> _Source | None:
         except av.FFmpegError as error:
             raise _damaged(name, error) from None
 
-    return _Source(name, rate, channels, blocks())
+    return Source(name, rate, channels, blocks())
 
 
 def _frame_samples(frame: Any) -> Block:
@@ -293,6 +313,10 @@ def _frame_samples(frame: Any) -> Block:
         return np.ascontiguousarray(values, np.int16)
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
+
+
+def _little_endian(block: Block) -> bytes:
+    return block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _scaled(block: Block) -> NDArray[np.float32]:

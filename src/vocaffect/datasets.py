@@ -1,7 +1,8 @@
 """Labelled clips as training reads them: decoded once, trimmed, augmented as a function of (seed, epoch, clip)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ class Item(NamedTuple):
 class Batch(NamedTuple):
     """Clips side by side.
 
-    ``samples (batch, num_samples)``: whole hops, zeros after a clip's end; ``num_frames (batch,)``: the clip's own;
+    ``samples (batch, num_samples)``: whole hops, zeros after a clip's end, or raw features ``(batch, num_frames,
+    num_raw)`` in their place, as `vocaffect.features.FrontEnd` takes either; ``num_frames (batch,)``: the clip's own;
     ``targets (batch,)``, -1 for a clip without a label; ``soft (batch, num_labels)``: the posterior that a teacher
     gives the clip, zeros where no teacher has heard it; ``shares (batch, num_labels)``: what part of the target each
     label has, zeros for a clip without one; ``places (batch, 2)``: epoch and clip.
@@ -68,6 +70,8 @@ class EmotionDataset(Dataset[Item]):
         soft: a teacher's posteriors, ``(num_clips, num_labels)``, rows of zeros for clips that none has heard.
         mixup_alpha: mix each clip with another, in parts drawn from a beta distribution of this; 0 for none.
         teacher: who is asked about every clip as an epoch hears it, ``(num_samples,)`` to ``(num_labels,)``.
+        raw: gives, for a clip's SHA-256 and file, what `vocaffect.features.FrontEnd.raw` says of it. It is kept in
+            place of the samples, and can be neither augmented nor cropped.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class EmotionDataset(Dataset[Item]):
         soft: NDArray[np.float32] | None = None,
         mixup_alpha: float = 0.0,
         teacher: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+        raw: Callable[[str, Path], NDArray[np.float32]] | None = None,
     ) -> None:
         self.augment, self.seed, self.crop_s, self.mixup_alpha = augment, seed, crop_s, mixup_alpha
         self.names = [utterance.path for utterance in manifest.utterances]
@@ -91,20 +96,20 @@ class EmotionDataset(Dataset[Item]):
         self.soft = none if soft is None else soft
         self.teacher = teacher
         self.shares = none + (np.array(self.targets)[:, None] == np.arange(len(labels)))
-        self.clips: list[NDArray[np.int16]] = []
+        self.clips: list[NDArray[Any]] = []
         for utterance in manifest.utterances:
-            samples = read_clip(manifest.audio_path(utterance)).samples
-            if trim_db is not None:
-                samples = trim_silence(samples, trim_db, margin_s)
-            self.clips.append(np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16))
+            path = manifest.audio_path(utterance)
+            kept = to_int16(read_clip(path).samples, trim_db, margin_s) if raw is None else raw(utterance.sha256, path)
+            self.clips.append(kept)
         self.sounds = Sounds.of(augment, self.clips) if augment is not None else Sounds()
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def samples(self, index: int) -> NDArray[np.float32]:
-        """One clip as it is, ``(num_samples,)`` in [-1, 1]."""
-        return self.clips[index].astype(np.float32) / np.float32(FULL_SCALE)
+        """One clip as it is, ``(num_samples,)`` in [-1, 1]; its raw features, where those are kept."""
+        clip = self.clips[index]
+        return to_float32(clip) if clip.ndim == 1 else clip.astype(np.float32, copy=False)
 
     def __getitem__(self, place: Place) -> Item:
         """One clip as an epoch hears it, its target, and what its teacher says."""
@@ -206,14 +211,27 @@ def evenly(order: NDArray[np.intp], most: int) -> list[NDArray[np.intp]]:
 
 def collate(items: Sequence[Item], hop: int = 160) -> Batch:
     """Clips of several lengths as one `Batch`; what a frame decides about a clip does not change by what follows."""
+    hop = hop if items[0].samples.ndim == 1 else 1
     longest = max(len(item.samples) for item in items)
-    padded = torch.zeros(len(items), -(-longest // hop) * hop)
+    padded = torch.zeros(len(items), -(-longest // hop) * hop, *items[0].samples.shape[1:])
     for row, item in zip(padded, items, strict=True):
         row[: len(item.samples)] = torch.from_numpy(item.samples)
     num_frames = torch.tensor([max(len(item.samples) // hop, 1) for item in items])
     targets, places = (torch.tensor([getattr(item, name) for item in items]) for name in ("target", "place"))
     soft, shares = (torch.from_numpy(np.stack([getattr(item, name) for item in items])) for name in ("soft", "shares"))
     return Batch(padded, num_frames, targets, soft, shares, places)
+
+
+def to_int16(samples: NDArray[np.float32], trim_db: float | None, margin_s: float) -> NDArray[np.int16]:
+    """A clip as training keeps it: trimmed, if ``trim_db`` says so, and in 16 bits."""
+    if trim_db is not None:
+        samples = trim_silence(samples, trim_db, margin_s)
+    return np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16)
+
+
+def to_float32(kept: NDArray[np.int16]) -> NDArray[np.float32]:
+    """A clip that is kept in 16 bits as training hears it."""
+    return kept.astype(np.float32) / np.float32(FULL_SCALE)
 
 
 def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:

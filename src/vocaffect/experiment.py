@@ -23,7 +23,7 @@ from vocaffect.manifest import Manifest
 from vocaffect.plots import plot_training_history
 from vocaffect.plugins import keep_plugins, load_installed, load_plugins
 from vocaffect.recipe import Recipe
-from vocaffect.runs import Run, beginning, build_network, loader, open_run, split_of, validation_loader
+from vocaffect.runs import Run, beginning, build_network, loader, open_run, raw_features, split_of, validation_loader
 from vocaffect.sources import read_clips
 from vocaffect.splits import Split, audit
 from vocaffect.teachers import check_teachers, refuse_heard, voices_of_run
@@ -118,7 +118,11 @@ def train_run(
     options, device = run.recipe.training, choose_device(run.recipe.training.device)
     known = environment(device) | {f"plug-in {name}": version for name, version in load_installed().items()}
     ranks.first(lambda: write_text(run.folder / "environment.json", json.dumps(known, indent=1) + "\n"))
-    training, validation = _loaders(run, lesson_of(run, cache_folder() / "posteriors", on_taught, on_note))
+    lesson = lesson_of(run, cache_folder() / "posteriors", on_taught, on_note)
+    fixed = lesson.live is None and not run.recipe.clips_change
+    if options.cache_dir and not fixed:
+        on_note(f"training clips change from epoch to epoch: {options.cache_dir} serves validation alone")
+    training, validation = _loaders(run, lesson, fixed)
     torch.manual_seed(run.recipe.seed)
     network = build_network(run)
     dataset = training.batches.dataset
@@ -159,7 +163,7 @@ def train_run(
     )
 
 
-def _loaders(run: Run, lesson: Lesson) -> tuple[Loader, Loader]:
+def _loaders(run: Run, lesson: Lesson, fixed: bool = False) -> tuple[Loader, Loader]:
     data, options = run.recipe.data, run.recipe.training
     trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
     training = EmotionDataset(
@@ -173,6 +177,7 @@ def _loaders(run: Run, lesson: Lesson) -> tuple[Loader, Loader]:
         soft=lesson.soft,
         mixup_alpha=options.mixup_alpha,
         teacher=lesson.live,
+        raw=raw_features(run, trim_db) if fixed else None,
     )
     share = (ranks.rank(), ranks.world())
     batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers, share)

@@ -12,11 +12,12 @@ from vocaffect.errors import VocaffectError
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends without an error.
 
     The temporary file is flushed to the disk, renamed over ``path``, and the folder is flushed too; after
-    an error it is removed and ``path`` is as it was.
+    an error it is removed and ``path`` is as it was. Unless ``durable`` nothing is flushed: should the whole machine
+    stop, the file may turn out empty or cut short.
 
     Raises:
         VocaffectError: if the disk is full, or the system will not write there for another reason.
@@ -29,9 +30,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
-        flush(temporary)
+        if durable:
+            flush(temporary)
         temporary.replace(target)
-        flush(target.parent)
+        if durable:
+            flush(target.parent)
     except OSError as error:
         raise VocaffectError(
             f"{target} could not be written ({error.strerror or error}): make room or choose another folder, then go "

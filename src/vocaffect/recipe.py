@@ -142,6 +142,7 @@ class Training(Section):
     amp: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
     workers: int = Field(1, ge=0, description="processes that read and augment clips")
+    cache_dir: str | None = Field(None, description="where features of clips that do not change are kept")
 
 
 class Distillation(Section):
@@ -187,6 +188,12 @@ class Recipe(Section):
         default_factory=dict,
         description="Python files to load, relative to the recipe: a list, or each with its SHA-256",
     )
+
+    @property
+    def clips_change(self) -> bool:
+        """Whether training hears a clip otherwise in each epoch, so that its features cannot be computed once."""
+        training = self.training
+        return self.augment.enabled or training.crop_s is not None or training.mixup_alpha > 0
 
     @field_validator("plugins", mode="before")
     @classmethod

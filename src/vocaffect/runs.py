@@ -1,8 +1,11 @@
 """A run of one fold: its folder, what it was started with, its network, and the clips that it is validated on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from vocaffect.datasets import BucketSampler, EmotionDataset, collate
@@ -11,6 +14,7 @@ from vocaffect.features import FrontEnd
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
 from vocaffect.plugins import keep_plugins, load_plugins
+from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.splits import Split, make_split
 from vocaffect.tar import is_there
@@ -115,6 +119,16 @@ def trained_network(run: Run) -> Network:
     return network.eval()
 
 
+def raw_features(run: Run, trim_db: float | None) -> Callable[[str, Path], NDArray[np.float32]]:
+    """A function from a clip's SHA-256 and file to its raw features, which come from the recipe's cache if it has one.
+
+    For clips that stay as they are; ``trim_db`` is as in `vocaffect.datasets.EmotionDataset`.
+    """
+    cache = run.recipe.training.cache_dir
+    extraction = Extraction(run.recipe.frontend.model_dump(), trim_db, run.recipe.data.margin_s)
+    return extraction.kept_in(Path(cache) if cache else None)
+
+
 def validation_loader(run: Run, share: tuple[int, int] = (0, 1)) -> Loader:
     """The held-out speakers' whole clips, sorted by length; the training clips, where nobody is held out.
 
@@ -122,7 +136,7 @@ def validation_loader(run: Run, share: tuple[int, int] = (0, 1)) -> Loader:
     """
     training, validation, _ = run.split.of(run.manifest)
     manifest = validation if len(validation) else training
-    dataset = EmotionDataset(manifest, run.labels)
+    dataset = EmotionDataset(manifest, run.labels, raw=raw_features(run, None))
     return loader(dataset, EVALUATION_BATCH, 0, False, 0, share)
 
 

@@ -10,7 +10,7 @@ from vocaffect.features.mel import Mel
 from vocaffect.features.mfcc import Mfcc
 from vocaffect.features.pitch import Pitch
 from vocaffect.features.plain import PlainFeature
-from vocaffect.features.registry import build_feature, feature_names, register_feature
+from vocaffect.features.registry import build_feature, feature_names, register_feature, registered
 from vocaffect.features.rms import Rms
 from vocaffect.features.spectral import Centroid, Flatness, Rolloff
 from vocaffect.features.spectrum import PowerSpectrum
@@ -39,4 +39,5 @@ __all__ = [
     "build_feature",
     "feature_names",
     "register_feature",
+    "registered",
 ]

@@ -91,12 +91,30 @@ class FrontEnd(nn.Module):
         )
 
     def forward(self, samples: Tensor, state: FrontEndState | None = None) -> tuple[FrontEndOutput, FrontEndState]:
-        """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to features; ``num_frames = num_samples // hop``."""
+        """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to features; ``num_frames = num_samples // hop``.
+
+        In place of a clip's samples, what `raw` says of it will do, ``(batch, num_frames, num_raw)``.
+        """
+        if samples.dim() == 3:
+            return self._from_raw(samples)
         remainder, level_state, past = state if state is not None else (None, None, None)
         raw, active, remainder, level_state = self._raw(samples, remainder, level_state)
         standardised = (raw - self.mean) / self.deviation * active
         values, past = self.deltas(standardised, past)
         return FrontEndOutput(values, active), FrontEndState(remainder, level_state, past)
+
+    def raw(self, samples: Tensor) -> Tensor:
+        """What does not depend on the corpus' statistics, ``(batch, num_frames, num_raw)``: it can be kept.
+
+        Features before they are standardised and given deltas, and in the last column whether the frame is active.
+        """
+        raw, active, *_ = self._raw(samples, None, None)
+        return torch.cat([raw, active], dim=-1)
+
+    def _from_raw(self, raw: Tensor) -> tuple[FrontEndOutput, FrontEndState]:
+        features, active = raw[..., :-1], raw[..., -1:]
+        values, past = self.deltas((features - self.mean) / self.deviation * active)
+        return FrontEndOutput(values, active), self.initial_state(len(raw))._replace(past=past)
 
     def _raw(
         self, samples: Tensor, remainder: Tensor | None, level_state: LevelState | None
@@ -111,15 +129,18 @@ class FrontEnd(nn.Module):
 
     @torch.no_grad()
     def fit(self, clips: Sequence[Tensor]) -> None:
-        """Set mean and deviation from the active frames of the training side's clips, each ``(num_samples,)``."""
+        """Set mean and deviation from the active frames of the training side's clips.
+
+        Clips are ``(num_samples,)``, or what `raw` says of them, ``(num_frames, num_raw)``.
+        """
         count, total, squares = (
             0.0,
             torch.zeros_like(self.mean).double(),
             torch.zeros_like(self.mean).double(),
         )
         for clip in clips:
-            raw, active, *_ = self._raw(clip[None].to(self.mean), None, None)
-            kept = raw[active[..., 0] > 0].double()
+            raw = self.raw(clip[None].to(self.mean))[0] if clip.dim() == 1 else clip.to(self.mean)
+            kept = raw[raw[:, -1] > 0, :-1].double()
             count, total, squares = count + len(kept), total + kept.sum(0), squares + kept.square().sum(0)
         if count:
             self.mean.copy_(total / count)

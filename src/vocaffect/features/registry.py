@@ -50,9 +50,7 @@ def build_feature(name: str, *, sample_rate: int, win: int, hop: int = 160, **pa
     Raises:
         VocaffectError: if no feature has that name, or it does not know a parameter.
     """
-    if name not in _REGISTRY:
-        raise VocaffectError(unknown_name("feature", name, _REGISTRY))
-    thing = _REGISTRY[name]
+    thing = registered(name)
     if not isinstance(thing, type):
         return PlainFeature(name, thing, sample_rate, win, hop, parameters)
     try:
@@ -60,6 +58,17 @@ def build_feature(name: str, *, sample_rate: int, win: int, hop: int = 160, **pa
     except (TypeError, ValueError) as error:
         raise VocaffectError(f"feature '{name}' cannot be built from {parameters}: {error}") from error
     return feature
+
+
+def registered(name: str) -> type[Feature] | PlainFunction:
+    """The class or plain function of that name.
+
+    Raises:
+        VocaffectError: if there is none.
+    """
+    if name not in _REGISTRY:
+        raise VocaffectError(unknown_name("feature", name, _REGISTRY))
+    return _REGISTRY[name]
 
 
 def feature_names() -> list[str]:
