@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet
-SETTINGS := pyproject.toml constraints.txt hatch_build.py
+SETTINGS := Makefile pyproject.toml constraints.txt hatch_build.py
 PAGE := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f -print)
 
 # Pins what is installed and, by the second name in newer versions of pip, what packages are built with.
