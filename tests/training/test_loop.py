@@ -199,7 +199,9 @@ def test_the_scale_of_losses_is_resumed_and_too_high_a_scale_only_skips_a_step(
         torch.equal(a, b) for a, b in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True)
     )
 
-    above = scaled_trainer(build_network(run), tmp_path, 2.0**127)
+    far_off = build_network(run)
+    torch.nn.init.normal_(far_off.model.get_parameter("fc.weight"), std=1_000.0)
+    above = scaled_trainer(far_off, tmp_path, 2.0**127)
     before = {name: value.clone() for name, value in above.network.state_dict().items()}
     above.step(batch)
     assert above.scaler.get_scale() == 2.0**126

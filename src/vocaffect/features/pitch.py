@@ -86,7 +86,7 @@ class Pitch(Feature):
 
     def _likeness(self, samples: Tensor) -> Tensor:
         """How like itself each frame is at each shift, -1 to 1, ``(batch, num_frames, num_shifts)``."""
-        half = samples.reshape(*samples.shape[:-1], -1, 2).mean(-1)
+        half = samples.reshape(*samples.shape[:-1], samples.shape[-1] // 2, 2).mean(-1)
         half = half - half.mean(-1, keepdim=True)
         real, imaginary = (half @ self.basis).chunk(2, dim=-1)
         product = (real.square() + imaginary.square()) @ self.turns
