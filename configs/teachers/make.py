@@ -98,7 +98,7 @@ def across_folds(vectors: Floats, targets: NDArray[np.int_], test_of: list[Float
 
 
 def main() -> None:
-    """Write ``ravdess-emobox6_fold_1.npz`` to ``_6`` beside this file, and print how good they are."""
+    """Write ``ravdess-emobox6_fold_1.npz`` to ``_6`` and the others beside this file, and print how good they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--data-root", type=Path, required=True)
@@ -108,7 +108,8 @@ def main() -> None:
     manifest = prepare("ravdess", given.data_root)
     targets = np.array([EMOTIONS.index(utterance.emotion) for utterance in manifest])
     speakers = np.array([utterance.speaker for utterance in manifest])
-    vectors = less_the_speaker(pooled(given.encoder, manifest), speakers)
+    heard = pooled(given.encoder, manifest)
+    vectors = less_the_speaker(heard, speakers)
     paths = np.array([utterance.path for utterance in manifest])
     test_of = [np.isin(paths, make_split(manifest, PROTOCOL, fold).test) for fold in range(1, NUM_FOLDS + 1)]
     logs = across_folds(vectors, targets, test_of)
@@ -121,6 +122,7 @@ def main() -> None:
             sum(inner[other] * test_of[other][:, None] for other in inner),
         )
     write("ravdess_all", manifest, paths != "", alone(vectors, targets, test_of))
+    write_leaky_control(manifest, heard, targets, speakers)
 
 
 def alone(vectors: Floats, targets: NDArray[np.int_], test_of: list[Floats]) -> Floats:
@@ -129,6 +131,21 @@ def alone(vectors: Floats, targets: NDArray[np.int_], test_of: list[Floats]) -> 
     for tested in test_of:
         full[tested] = log_posteriors(vectors, targets, ~tested, tested)
     return full
+
+
+def write_leaky_control(
+    manifest: Manifest, heard: Floats, targets: NDArray[np.int_], speakers: NDArray[np.str_]
+) -> None:
+    """Write the teacher of the training side of seed-random: each of ten parts, as probes of the other nine see it."""
+    paths = np.array([utterance.path for utterance in manifest])
+    kept = np.isin(paths, make_split(manifest, "seed-random", 1).train)
+    vectors, own, full = less_the_speaker(heard[kept], speakers[kept]), targets[kept], np.zeros((len(paths), 8))
+    parts = np.random.default_rng(0).permutation(len(own)) % 10
+    said = np.zeros((len(own), len(EMOTIONS)))
+    for part in range(10):
+        said[parts == part] = log_posteriors(vectors, own, parts != part, parts == part)
+    full[kept] = said
+    write("seed-random", manifest, kept, full)
 
 
 def write(name: str, manifest: Manifest, kept: Floats, logs: Floats) -> None:
@@ -146,7 +163,7 @@ def write(name: str, manifest: Manifest, kept: Floats, logs: Floats) -> None:
         frozenset(utterance.speaker for utterance in known),
     ).write(Path(__file__).parent / f"{name}.npz")
     score = uar(confusion(targets, values.argmax(axis=1), len(EMOTIONS)))
-    rich.print(f"{name}: UAR {score:.1%} on speakers that the probes never heard, temperature {temperature:.2f}")
+    rich.print(f"{name}: UAR {score:.1%} on clips that the probes never heard, temperature {temperature:.2f}")
 
 
 if __name__ == "__main__":

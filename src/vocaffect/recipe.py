@@ -123,6 +123,9 @@ class Training(Section):
     weight_decay: float = Field(0.0, ge=0)
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(15, ge=1, description="epochs without a better validation score")
+    keep: Literal["best", "last"] = Field(
+        "best", description="the weights of which epoch: the best by validation, or the last"
+    )
     scheduler: Literal["plateau", "cosine", "one-cycle", "none"] = "plateau"
     warmup_epochs: float = Field(0.0, ge=0, description="over which a planned schedule climbs to its rate")
     scheduler_patience: int = Field(5, ge=0, description="epochs without a better loss before the rate falls")

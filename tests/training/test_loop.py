@@ -117,6 +117,17 @@ def test_patience_ends_a_run_and_lowers_the_rate(small: Small, corpus: Path, tmp
     assert progress.epoch < 50
 
 
+def test_the_last_epoch_is_kept_where_nothing_shall_be_chosen(small: Small, corpus: Path, tmp_path: Path) -> None:
+    changes = ["training.learning_rate=0.1", "training.max_epochs=4", "training.keep=last"]
+    run = start_run(small(*changes), tmp_path / "run", corpus)
+    progress = train_run(run)
+    scores = [row["validation_uar"] for row in progress.rows]
+    assert progress.best_epoch == progress.epoch == 4
+    assert progress.best_score == scores[-1]
+    last, kept = weights(run.folder), weights(run.folder, checkpoint.BEST)
+    assert all(torch.equal(last[name], kept[name]) for name in kept)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_best(small: Small, corpus: Path, tmp_path: Path) -> None:
     run = start_run(small(), tmp_path / "run", corpus)
 

@@ -48,7 +48,7 @@ def train(
                 trainer.epoch(training, progress, on_batch)
                 with trainer.average.applied():
                     row = validate(network, validation, device, trainer.heed_signals)
-                    trainer.keep(progress, progress.finish_epoch(trainer.learning_rate, row))
+                    trainer.keep(progress, progress.finish_epoch(trainer.learning_rate, row, options.keep))
                 trainer.lower_rate_on_plateau(progress)
                 trainer.save(progress)
                 ranks.first(lambda: on_epoch(progress))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vocaffect.training.masking import MaskOptions
+from vocaffect.training.progress import Keep
 from vocaffect.training.schedule import Scheduler
 
 
@@ -16,6 +17,7 @@ class LoopOptions:
     weight_decay: float = 0.0
     max_epochs: int = 100
     early_stopping_patience: int = 15
+    keep: Keep = "best"
     scheduler: Scheduler = "plateau"
     warmup_epochs: float = 0.0
     scheduler_patience: int = 5

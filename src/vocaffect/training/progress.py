@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 Row = dict[str, float]
+Keep = Literal["best", "last"]
 
 
 @dataclass
@@ -29,10 +31,10 @@ class Progress:
         self.loss_sum += loss * num_clips
         self.num_clips += num_clips
 
-    def finish_epoch(self, learning_rate: float, validation: Row) -> bool:
-        """Write down the epoch that is over; says whether it is the best so far.
+    def finish_epoch(self, learning_rate: float, validation: Row, keep: Keep = "best") -> bool:
+        """Write down the epoch that is over; says whether its weights are the ones to keep.
 
-        The score is UAR on the validation speakers, then the lower loss.
+        Those of the best epoch by UAR on the validation speakers, then by the lower loss; or always the ``last``.
         """
         self.epoch += 1
         train_loss = self.loss_sum / max(self.num_clips, 1)
@@ -42,7 +44,7 @@ class Progress:
         lower = row["validation_loss"] < self.lowest_loss
         self.epochs_since_lower = 0 if lower else self.epochs_since_lower + 1
         tied = row["validation_uar"] == self.best_score
-        improved = row["validation_uar"] > self.best_score or (tied and lower)
+        improved = keep == "last" or row["validation_uar"] > self.best_score or (tied and lower)
         self.lowest_loss = min(self.lowest_loss, row["validation_loss"])
         if improved:
             self.best_epoch, self.best_score = self.epoch, row["validation_uar"]
