@@ -136,9 +136,12 @@ def train_run(
     if frozen:
         on_note(f"held still: {', '.join(frozen)}")
 
-    def after_epoch(progress: Progress) -> None:
+    def tell_history(progress: Progress) -> None:
         write_text(run.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in progress.rows))
         plot_training_history(progress.rows, run.folder / "training_history.png")
+
+    def after_epoch(progress: Progress) -> None:
+        tell_history(progress)
         on_epoch(progress)
 
     distillation = run.recipe.distillation
@@ -149,7 +152,7 @@ def train_run(
     emotions = [run.labels[target] for target in dataset.targets if target >= 0]
     loop |= {"loss": options.loss.name, "loss_parameters": options.loss.parameters}
     loop |= {"class_weights": class_weights(options.class_weights, run.labels, emotions)}
-    return train(
+    progress = train(
         network,
         training,
         validation,
@@ -161,6 +164,10 @@ def train_run(
         on_epoch=after_epoch,
         on_note=on_note,
     )
+    if resume:
+        # What was killed may have saved its last epoch and not yet told of it.
+        ranks.first(lambda: tell_history(progress))
+    return progress
 
 
 def _loaders(run: Run, lesson: Lesson, fixed: bool = False) -> tuple[Loader, Loader]:

@@ -147,6 +147,11 @@ class Training(Section):
     workers: int = Field(1, ge=0, description="processes that read and augment clips")
     cache_dir: str | None = Field(None, description="where features of clips that do not change are kept")
 
+    @field_validator("amp", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, given: Any) -> Any:
+        return ("on" if given else "off") if isinstance(given, bool) else given
+
 
 class Distillation(Section):
     """Learning from teachers: ``weight * temperature^2 * KL(teacher || student) + (1 - weight) * label loss``."""

@@ -30,6 +30,7 @@ def test_the_first_signal_is_remembered_and_a_second_ctrl_c_ends_at_once() -> No
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert len(notes) == 1
     assert "ends at once" in notes[0]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,29 @@ def test_best_weights_that_are_damaged_are_told_of_and_chosen_anew(small: Small,
     assert trained_network(run).training is False
 
 
+def test_half_precision_on_a_processor_learns_and_resumes(
+    small: Small, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no instructions for it, torch computes bfloat16 nevertheless, slowly."""
+    monkeypatch.setattr("vocaffect.training.runtime._cpu_has_bfloat16", lambda: True)
+    recipe = small("model={name: fc, hidden_size: 16}", "training.amp=on", "training.max_epochs=3")
+    half, whole, broken = (start_run(recipe, tmp_path / name, corpus) for name in ("half", "whole", "broken"))
+    train_run(half)
+
+    def stop(progress: Progress) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train_run(broken, on_epoch=stop)
+    train_run(broken, resume=True)
+    monkeypatch.setattr("vocaffect.training.runtime._cpu_has_bfloat16", lambda: False)
+    train_run(replace(whole, recipe=small("model={name: fc, hidden_size: 16}", "training.max_epochs=3")))
+    one, other, float32 = (weights(run.folder) for run in (half, broken, whole))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert not all(torch.equal(one[key], float32[key]) for key in one)
+    assert all(torch.isfinite(tensor).all() for tensor in one.values())
+
+
 def scaled_trainer(network: Network, folder: Path, scale: float) -> Trainer:
     """A trainer that scales its losses as it does on a GPU."""
     trainer = Trainer(network, LoopOptions(), torch.device("cpu"), folder)
@@ -214,13 +238,20 @@ def test_the_scale_of_losses_is_resumed_and_too_high_a_scale_only_skips_a_step(
     torch.nn.init.normal_(far_off.model.get_parameter("fc.weight"), std=1_000.0)
     above = scaled_trainer(far_off, tmp_path, 2.0**127)
     before = {name: value.clone() for name, value in above.network.state_dict().items()}
-    above.step(batch)
+    above.step(batch._replace(shares=100 * batch.shares))
     assert above.scaler.get_scale() == 2.0**126
     assert all(torch.equal(before[name], value) for name, value in above.network.state_dict().items())
 
 
-def test_devices_and_precision() -> None:
-    assert mixed_precision(torch.device("cpu"), "off") is False
-    assert mixed_precision(torch.device("cpu"), "on") is True
+def test_devices_and_precision(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert mixed_precision(gpu, "auto") is mixed_precision(gpu, "on") is True
+    for able in (True, False):
+        monkeypatch.setattr("vocaffect.training.runtime._cpu_has_bfloat16", lambda able=able: able)
+        assert mixed_precision(cpu, "auto") is able
+        assert mixed_precision(cpu, "off") is mixed_precision(gpu, "off") is False
+    assert [small(f"training.amp={word}").training.amp for word in ("on", "off", "auto")] == ["on", "off", "auto"]
+    with pytest.raises(VocaffectError, match=r"no bfloat16 instructions: set training\.amp to auto"):
+        mixed_precision(cpu, "on")
     with pytest.raises(VocaffectError, match="take 'cpu' or 'auto'"):
         choose_device("tpu9000")

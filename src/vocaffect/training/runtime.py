@@ -31,11 +31,14 @@ def choose_device(wanted: str) -> torch.device:
 def mixed_precision(device: torch.device, wanted: Literal["auto", "on", "off"]) -> bool:
     """Whether to compute in half precision: by default on GPUs, and on CPUs with bfloat16 instructions.
 
-    On a CPU without them bfloat16 is emulated, slower than float32, and has no recurrent layers.
+    Raises:
+        VocaffectError: if it is wanted on a CPU without them: bfloat16 is emulated there, slower than float32, and has
+            no recurrent layers.
     """
-    if wanted == "auto":
-        return device.type == "cuda" or _cpu_has_bfloat16()
-    return wanted == "on"
+    able = device.type == "cuda" or _cpu_has_bfloat16()
+    if wanted == "on" and not able:
+        raise VocaffectError("this processor has no bfloat16 instructions: set training.amp to auto or off")
+    return able and wanted != "off"
 
 
 def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[object]:

@@ -28,10 +28,11 @@ def signals_kept(on_note: Callable[[str], None]) -> Iterator[Callable[[], int]]:
 
     def remember(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        if came and number == signal.SIGINT:
+        if not came:
+            came = number
+            on_note("stopping after this batch; Ctrl-C (once more) ends at once, without saving it")
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        came = came or number
-        on_note("stopping after this batch; Ctrl-C (once more) ends at once, without saving it")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: came
