@@ -1,31 +1,25 @@
 """Labelled clips as training reads them: decoded once, trimmed, augmented as a function of (seed, epoch, clip)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from vocaffect.audio import read_clip
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw, mixed
-from vocaffect.errors import VocaffectError
 from vocaffect.manifest import Manifest
+from vocaffect.pcm import FULL_SCALE, from_pcm, to_pcm
+from vocaffect.sampling import Place
+from vocaffect.tar import tar_of
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
-FULL_SCALE = 32767.0
 MIXING = 2
 """Keeps the draws of mixup apart from the others for the same clip."""
-
-
-class Place(NamedTuple):
-    """Which clip, and in which epoch; what augmentation draws depends on nothing else but the seed."""
-
-    epoch: int
-    clip: int
 
 
 class Item(NamedTuple):
@@ -45,7 +39,7 @@ class Batch(NamedTuple):
     num_raw)`` in their place, as `vocaffect.features.FrontEnd` takes either; ``num_frames (batch,)``: the clip's own;
     ``targets (batch,)``, -1 for a clip without a label; ``soft (batch, num_labels)``: the posterior that a teacher
     gives the clip, zeros where no teacher has heard it; ``shares (batch, num_labels)``: what part of the target each
-    label has, zeros for a clip without one; ``places (batch, 2)``: epoch and clip.
+    label has, zeros for a clip without one; ``places (batch, 3)``: epoch, clip, and how often it came before.
     """
 
     samples: Tensor
@@ -54,6 +48,39 @@ class Batch(NamedTuple):
     soft: Tensor
     shares: Tensor
     places: Tensor
+
+
+class StoredClips(Sequence[NDArray[Any]]):
+    """The clips of a manifest, each read when it is asked for: 16 bits a sample, or raw features.
+
+    The arguments are those of `EmotionDataset`.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        trim_db: float | None = None,
+        margin_s: float = 0.1,
+        raw: Callable[[str, Path], NDArray[np.float32]] | None = None,
+    ) -> None:
+        self.clips = [(utterance.sha256, manifest.audio_path(utterance)) for utterance in manifest.utterances]
+        self.trim_db, self.margin_s, self.raw = trim_db, margin_s, raw
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        """One clip, ``(num_samples,)`` or ``(num_frames, num_raw)``."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        sound, path = self.clips[index]
+        if self.raw is not None:
+            return self.raw(sound, path)
+        return to_int16(read_clip(path).samples, self.trim_db, self.margin_s)
 
 
 class EmotionDataset(Dataset[Item]):
@@ -90,18 +117,24 @@ class EmotionDataset(Dataset[Item]):
     ) -> None:
         self.augment, self.seed, self.crop_s, self.mixup_alpha = augment, seed, crop_s, mixup_alpha
         self.names = [utterance.path for utterance in manifest.utterances]
+        self.corpora = [utterance.corpus for utterance in manifest.utterances]
         numbers = {label: number for number, label in enumerate(labels)}
         self.targets = [numbers.get(utterance.emotion, -1) for utterance in manifest.utterances]
         none = np.zeros((len(manifest), len(labels)), np.float32)
         self.soft = none if soft is None else soft
         self.teacher = teacher
         self.shares = none + (np.array(self.targets)[:, None] == np.arange(len(labels)))
-        self.clips: list[NDArray[Any]] = []
-        for utterance in manifest.utterances:
-            path = manifest.audio_path(utterance)
-            kept = to_int16(read_clip(path).samples, trim_db, margin_s) if raw is None else raw(utterance.sha256, path)
-            self.clips.append(kept)
+        self.clips = self.held(StoredClips(manifest, trim_db, margin_s, raw))
+        self.lengths = self.lengths_of(manifest)
         self.sounds = Sounds.of(augment, self.clips) if augment is not None else Sounds()
+
+    def held(self, clips: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """The clips as the dataset holds them: all in memory."""
+        return list(clips)
+
+    def lengths_of(self, manifest: Manifest) -> list[int]:
+        """The length of each clip in samples, by which clips of like length come together."""
+        return [len(clip) for clip in self.clips]
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -109,7 +142,7 @@ class EmotionDataset(Dataset[Item]):
     def samples(self, index: int) -> NDArray[np.float32]:
         """One clip as it is, ``(num_samples,)`` in [-1, 1]; its raw features, where those are kept."""
         clip = self.clips[index]
-        return to_float32(clip) if clip.ndim == 1 else clip.astype(np.float32, copy=False)
+        return from_pcm(clip) if clip.ndim == 1 else clip.astype(np.float32, copy=False)
 
     def __getitem__(self, place: Place) -> Item:
         """One clip as an epoch hears it, its target, and what its teacher says."""
@@ -138,75 +171,40 @@ class EmotionDataset(Dataset[Item]):
         return samples, soft, shares
 
 
+class StreamingEmotionDataset(EmotionDataset):
+    """The clips of a manifest, read from shards or files when a batch needs them: memory holds a few batches.
+
+    Clips sound exactly as those of `EmotionDataset` do. With `vocaffect.sampling.StreamSampler` they are read shard by
+    shard. Where a run stands is a value, (epoch, batch), from which reading goes on at once; which worker or
+    process reads a clip makes no difference to what is heard.
+    """
+
+    def held(self, clips: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """The clips as the dataset holds them: on the disk."""
+        return clips
+
+    def lengths_of(self, manifest: Manifest) -> list[int]:
+        """The length of each clip in samples, as the manifest tells it, silence at its ends included."""
+        return [round(utterance.duration_s * SAMPLE_RATE) for utterance in manifest.utterances]
+
+    @property
+    def shards(self) -> list[str]:
+        """The shard that each clip lies in, or the folder of its file."""
+        return [name.partition(".tar/")[0] if ".tar/" in name else str(Path(name).parent) for name in self.names]
+
+
+def dataset_class(manifest: Manifest) -> type[EmotionDataset]:
+    """How the clips of a manifest are held: on the disk, where they lie in shards, and in memory otherwise."""
+    packed = any(tar_of(manifest.audio_path(utterance)) for utterance in manifest.utterances[:1])
+    return StreamingEmotionDataset if packed else EmotionDataset
+
+
 def _blend(own: NDArray[np.float32], other: NDArray[np.float32], kept: float) -> NDArray[np.float32]:
     """What two clips are together; nothing, where one of them is of nothing known."""
     if kept == 1:
         return own
     blended: NDArray[np.float32] = np.float32(kept) * own + np.float32(1 - kept) * other
     return blended * np.float32(own.any() and other.any())
-
-
-class BucketSampler(Sampler[list[Place]]):
-    """Batches of clips of similar length, in an order that is a function of (seed, epoch).
-
-    Clips are shuffled, sorted by length within pools of about ``pool`` batches, cut into batches, and the batches
-    shuffled: little padding, and much of the randomness. Without ``shuffle``, clips come sorted by length. Pools and
-    batches are cut evenly, so no batch is a small rest.
-
-    Attributes:
-        epoch: whose batches come next.
-        start: how many of them are left out, as they were learned from before.
-
-    Args:
-        lengths: of the clips, in samples.
-        batch_size: the most clips of a batch, over all processes.
-        seed: of the order.
-        shuffle: whether the order is random.
-        pool: batches that are sorted together.
-        share: this process' number and how many there are: each gets a part of every batch.
-
-    Raises:
-        VocaffectError: if batches have fewer clips than there are processes.
-    """
-
-    def __init__(
-        self,
-        lengths: Sequence[int],
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = True,
-        pool: int = 10,
-        share: tuple[int, int] = (0, 1),
-    ) -> None:
-        self.lengths, self.batch_size, self.seed, self.shuffle = np.asarray(lengths), batch_size, seed, shuffle
-        self.pool_size = batch_size * pool if shuffle else max(len(lengths), 1)
-        self.share, self.epoch, self.start = share, 0, 0
-        smallest = min(map(len, self._batches(np.arange(len(lengths)))), default=0)
-        if 0 < smallest < share[1]:
-            raise VocaffectError(
-                f"a batch of {smallest} clips cannot be shared by {share[1]} processes: "
-                f"set training.batch_size to {2 * share[1]} at least, or start fewer processes"
-            )
-
-    def __len__(self) -> int:
-        return len(self._batches(np.arange(len(self.lengths))))
-
-    def __iter__(self) -> Iterator[list[Place]]:
-        rng = np.random.default_rng([self.seed, self.epoch, len(self.lengths)])
-        count, (rank, world) = len(self.lengths), self.share
-        batches = self._batches(rng.permutation(count) if self.shuffle else np.arange(count))
-        turns = rng.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
-        for turn in turns[self.start :]:
-            yield [Place(self.epoch, int(index)) for index in batches[turn][rank::world]]
-
-    def _batches(self, order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-        sorted_ = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in evenly(order, self.pool_size)]
-        return [batch for pool in sorted_ for batch in evenly(pool, self.batch_size)]
-
-
-def evenly(order: NDArray[np.intp], most: int) -> list[NDArray[np.intp]]:
-    """Cut into as few parts of at most ``most`` as will do, whose sizes differ by one at most."""
-    return np.array_split(order, -(-len(order) // most)) if len(order) else []
 
 
 def collate(items: Sequence[Item], hop: int = 160) -> Batch:
@@ -223,21 +221,15 @@ def collate(items: Sequence[Item], hop: int = 160) -> Batch:
 
 
 def to_int16(samples: NDArray[np.float32], trim_db: float | None, margin_s: float) -> NDArray[np.int16]:
-    """A clip as training keeps it: trimmed, if ``trim_db`` says so, and in 16 bits."""
-    if trim_db is not None:
-        samples = trim_silence(samples, trim_db, margin_s)
-    return np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16)
+    """A clip as training keeps it: in 16 bits, and trimmed, if ``trim_db`` says so."""
+    stored = to_pcm(samples)
+    return stored if trim_db is None else trim_silence(stored, trim_db, margin_s)
 
 
-def to_float32(kept: NDArray[np.int16]) -> NDArray[np.float32]:
-    """A clip that is kept in 16 bits as training hears it."""
-    return kept.astype(np.float32) / np.float32(FULL_SCALE)
-
-
-def trim_silence(samples: NDArray[np.float32], below_db: float, margin_s: float) -> NDArray[np.float32]:
+def trim_silence(samples: NDArray[np.int16], below_db: float, margin_s: float) -> NDArray[np.int16]:
     """The clip from shortly before its first frame above a level to shortly after its last; all of it if none is."""
     size = seconds_to_samples(0.010)
-    frames = samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
+    frames = samples[: len(samples) // size * size].reshape(-1, size) / FULL_SCALE
     loud = np.flatnonzero(10 * np.log10(np.square(frames).mean(axis=1) + 1e-12) > below_db)
     if not len(loud):
         return samples

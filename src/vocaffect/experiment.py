@@ -13,17 +13,19 @@ import torch
 
 from vocaffect.augment import AugmentOptions, Sounds
 from vocaffect.corpora import Dropped
-from vocaffect.datasets import EmotionDataset
+from vocaffect.datasets import EmotionDataset, dataset_class
 from vocaffect.distillation import Lesson, begin_lesson, clips_without_labels, lesson_of
 from vocaffect.errors import VocaffectError
 from vocaffect.files import cache_folder, write_text
 from vocaffect.labels import LabelSet
 from vocaffect.losses import build_loss, class_weights
 from vocaffect.manifest import Manifest
+from vocaffect.models import Network
 from vocaffect.plots import plot_training_history
 from vocaffect.plugins import keep_plugins, load_installed, load_plugins
 from vocaffect.recipe import Recipe
 from vocaffect.runs import Run, beginning, build_network, loader, open_run, raw_features, split_of, validation_loader
+from vocaffect.sampling import clip_weights
 from vocaffect.sources import read_clips
 from vocaffect.splits import Split, audit
 from vocaffect.teachers import check_teachers, refuse_heard, voices_of_run
@@ -127,7 +129,7 @@ def train_run(
     network = build_network(run)
     dataset = training.batches.dataset
     assert isinstance(dataset, EmotionDataset)
-    network.frontend.fit([torch.from_numpy(dataset.samples(i)) for i in range(len(dataset))])
+    _fit(network, dataset, run.recipe)
     resume = resume and ranks.first(lambda: bool(checkpoint.resumable(run.folder)))
     source = beginning(run.recipe)
     if source is not None and not resume:
@@ -173,7 +175,7 @@ def train_run(
 def _loaders(run: Run, lesson: Lesson, fixed: bool = False) -> tuple[Loader, Loader]:
     data, options = run.recipe.data, run.recipe.training
     trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
-    training = EmotionDataset(
+    training = dataset_class(lesson.clips)(
         lesson.clips,
         run.labels,
         augment=_augment_options(run.recipe),
@@ -187,8 +189,20 @@ def _loaders(run: Run, lesson: Lesson, fixed: bool = False) -> tuple[Loader, Loa
         raw=raw_features(run, trim_db) if fixed else None,
     )
     share = (ranks.rank(), ranks.world())
-    batches = loader(training, options.batch_size, run.recipe.seed, True, options.workers, share)
+    weights, seed = clip_weights(lesson.clips, data.sampling, data.balance), run.recipe.seed
+    batches = loader(training, options.batch_size, seed, True, options.workers, share, weights, data.shuffle_buffer)
     return batches, validation_loader(run, share)
+
+
+def _fit(network: Network, dataset: EmotionDataset, recipe: Recipe) -> None:
+    """Give the front end the mean and deviation of the training clips, and those of each corpus if so asked."""
+    clips = (torch.from_numpy(dataset.samples(index)) for index in range(len(dataset)))
+    if recipe.data.statistics == "pooled":
+        network.frontend.fit(clips)
+        return
+    names = sorted(set(dataset.corpora))
+    pooled = [names.index(name) for name in names if name not in recipe.data.train_only]
+    network.frontend.fit(clips, [names.index(corpus) for corpus in dataset.corpora], pooled)
 
 
 def _augment_options(recipe: Recipe) -> AugmentOptions | None:
@@ -201,6 +215,7 @@ def _refuse_unknown(run: Run) -> None:
     options, augment = run.recipe.training, _augment_options(run.recipe)
     build_loss(options.loss.name, **options.loss.parameters)
     class_weights(options.class_weights, run.labels, ())
+    clip_weights(run.split.of(run.manifest)[0], run.recipe.data.sampling, run.recipe.data.balance)
     if augment is not None:
         Sounds.of(augment)
 

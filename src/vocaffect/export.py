@@ -150,7 +150,8 @@ def describe(
     facts: Mapping[str, Any],
 ) -> Card:
     """The card of a trained network, for the arguments of `write_recognizer`, but without a golden vector."""
-    whole = network.streaming == "window"
+    whole, facts = network.streaming == "window", dict(facts)
+    normalisation = facts.pop("normalisation", {})
     level, hop = network.frontend.level, network.frontend.hop
     return Card(
         format_version=1,
@@ -168,7 +169,7 @@ def describe(
             if not whole
         ],
         silence={"threshold_db": level.silence_db},
-        normalisation={"reference_db": level.reference_db, "prior_frames": level.prior_frames},
+        normalisation={"reference_db": level.reference_db, "prior_frames": level.prior_frames, **normalisation},
         temperature=temperature,
         golden=Golden(seconds=1.0, posterior=[1.0] * len(labels), tolerance=TOLERANCE),
         created=created_now(),

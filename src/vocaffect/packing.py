@@ -20,7 +20,7 @@ from vocaffect.files import write_text
 from vocaffect.metrics import fit_temperature
 from vocaffect.models import Network
 from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run, build_network, learned_from, open_run, trained_network, validation_loader
+from vocaffect.runs import Run, build_network, learned_from, open_run, statistics_of, trained_network, validation_loader
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import predict
 from vocaffect.verification import Reference, Samples
@@ -114,6 +114,7 @@ def _description(
             "recipe": run.recipe.model_dump(mode="json"),
             "manifest_hash": run.manifest.hash,
             "metrics": metrics,
+            "normalisation": {"statistics_of": list(statistics_of(run))},
             **terms(learned_from(run)),
         },
     }

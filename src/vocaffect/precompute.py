@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vocaffect import __version__, audio, datasets, features
+from vocaffect import __version__, audio, datasets, features, pcm
 from vocaffect.audio import AudioError, read_clip, read_source
 from vocaffect.cache import Cache
-from vocaffect.datasets import to_float32, to_int16
+from vocaffect.datasets import to_int16
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, registered
+from vocaffect.pcm import from_pcm
 
 Samples = NDArray[np.float32]
 Raw = NDArray[np.float32]
@@ -50,7 +51,7 @@ class Extraction:
 
     def __call__(self, samples: Samples) -> Raw:
         """A clip ``(num_samples,)`` to what `FrontEnd.raw` says of it, ``(num_frames, num_raw)``; at least a frame."""
-        heard = to_float32(to_int16(samples, self.trim_db, self.margin_s))
+        heard = from_pcm(to_int16(samples, self.trim_db, self.margin_s))
         filled = np.pad(heard, (0, max(0, self.module.hop - len(heard))))
         with torch.inference_mode():
             return np.asarray(self.module.raw(torch.from_numpy(filled)[None])[0].numpy())
@@ -161,7 +162,12 @@ def _parameters(thing: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code(things: Mapping[str, Any]) -> str:
     """A SHA-256 over every file that decides what comes out."""
-    files = {Path(audio.__file__), Path(datasets.__file__), *Path(features.__file__).parent.glob("*.py")}
+    files = {
+        Path(audio.__file__),
+        Path(datasets.__file__),
+        Path(pcm.__file__),
+        *Path(features.__file__).parent.glob("*.py"),
+    }
     for name, thing in things.items():
         try:
             files.add(Path(inspect.getfile(thing)).resolve(strict=True))

@@ -20,10 +20,22 @@ class Section(BaseModel):
 class Data(Section):
     """Which clips, and who is held out."""
 
-    corpus: str = Field("ravdess", description="a name, several (ravdess+tess), or a manifest (.csv, .parquet)")
+    corpus: str = Field(
+        "ravdess", description="a name, several (ravdess+tess), a manifest (.csv, .parquet), or shards.json"
+    )
     labels: tuple[str, ...] | dict[str, tuple[str, ...]] | None = Field(
         None, description="what to tell apart: names, or names with the corpora's words for each; null: the eight"
     )
+    sampling: dict[str, float] = Field(
+        default_factory=dict, description="how often an epoch draws a corpus' clips on average, as {tess: 0.25}"
+    )
+    balance: tuple[Literal["corpus", "emotion"], ...] = Field(
+        (), description="what comes equally often in an epoch: corpus, emotion, or both, the last one exactly"
+    )
+    statistics: Literal["pooled", "corpus"] = Field(
+        "pooled", description="mean and deviation of features: of all training clips, or of the clip's own corpus"
+    )
+    shuffle_buffer: int = Field(1000, ge=1, description="how many clips are shuffled together that lie in shards")
     train_only: tuple[str, ...] = Field((), description="corpora that no fold tests: all their clips train every fold")
     partial: bool = Field(False, description="accept corpora that lack clips")
     protocol: str = Field("ravdess-emobox6", description="how speakers are split")
@@ -32,6 +44,11 @@ class Data(Section):
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training speakers held out")
     trim_silence: bool = Field(True, description="train without the silence before and after speech")
     margin_s: float = Field(0.1, ge=0, description="seconds of silence that trimming leaves on either side")
+
+    @field_validator("balance", "train_only", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
 
 
 class FrontEndOptions(Section):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from vocaffect.datasets import BucketSampler, EmotionDataset, collate
+from vocaffect.datasets import EmotionDataset, StreamingEmotionDataset, collate, dataset_class
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
 from vocaffect.manifest import Manifest
@@ -16,6 +16,7 @@ from vocaffect.models import Network, build_model
 from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
+from vocaffect.sampling import BucketSampler, StreamSampler
 from vocaffect.splits import Split, make_split
 from vocaffect.tar import is_there
 from vocaffect.training import checkpoint
@@ -100,6 +101,15 @@ def learned_from(run: Run) -> frozenset[str]:
     return corpora | learned_from(open_run(source))
 
 
+def statistics_of(run: Run) -> tuple[str, ...]:
+    """The corpora whose training clips gave the mean and deviation of features that the recogniser has.
+
+    A clip's own corpus is known in training alone; a recogniser has the pooled ones of the corpora it is meant for.
+    """
+    data, corpora = run.recipe.data, run.split.of(run.manifest)[0].corpora
+    return tuple(name for name in corpora if data.statistics == "pooled" or name not in data.train_only)
+
+
 def build_network(run: Run) -> Network:
     """The network that a run's recipe describes, not yet trained."""
     frontend = FrontEnd(**run.recipe.frontend.model_dump())
@@ -136,18 +146,28 @@ def validation_loader(run: Run, share: tuple[int, int] = (0, 1)) -> Loader:
     """
     training, validation, _ = run.split.of(run.manifest)
     manifest = validation if len(validation) else training
-    dataset = EmotionDataset(manifest, run.labels, raw=raw_features(run, None))
+    dataset = dataset_class(manifest)(manifest, run.labels, raw=raw_features(run, None))
     return loader(dataset, EVALUATION_BATCH, 0, False, 0, share)
 
 
 def loader(
-    dataset: EmotionDataset, batch_size: int, seed: int, shuffle: bool, workers: int, share: tuple[int, int] = (0, 1)
+    dataset: EmotionDataset,
+    batch_size: int,
+    seed: int,
+    shuffle: bool,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
+    weights: NDArray[np.float64] | None = None,
+    buffer: int = 1000,
 ) -> Loader:
     """Batches of a dataset's clips, in an order that is a function of (seed, epoch), or sorted by length.
 
-    ``share`` says which of how many processes loads them; each gets its part of every batch.
+    ``share`` says which of how many processes loads them; each gets its part of every batch. ``weights`` say how often
+    each clip is drawn, ``buffer`` how many clips from shards are shuffled together.
     """
-    sampler = BucketSampler([len(clip) for clip in dataset.clips], batch_size, seed, shuffle, share=share)
+    sampler = BucketSampler(dataset.lengths, batch_size, seed, shuffle, share=share, weights=weights)
+    if shuffle and isinstance(dataset, StreamingEmotionDataset):
+        sampler = StreamSampler(dataset.lengths, batch_size, dataset.shards, buffer, seed, share, weights)
     batches = DataLoader(
         dataset,
         batch_sampler=sampler,

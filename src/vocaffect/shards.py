@@ -15,19 +15,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vocaffect.audio import read_clip
 from vocaffect.errors import VocaffectError
 from vocaffect.files import atomic_path, write_text
 from vocaffect.manifest import Manifest, Utterance
-from vocaffect.tar import read_member
+from vocaffect.pcm import to_pcm
 from vocaffect.units import SAMPLE_RATE
 
 INDEX, MANIFEST = "shards.json", "manifest.csv"
-FULL_SCALE = 32767.0
-"""What a sample of 1 is stored as."""
 
 
 class ShardError(VocaffectError):
@@ -120,26 +115,6 @@ def read_shards(index: Path) -> Manifest:
     return Manifest.read(folder / MANIFEST)
 
 
-def stored_samples(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Samples in [-1, 1] as they are stored, in 16 bits."""
-    return np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16)
-
-
-def read_stored(tar: Path, name: str) -> NDArray[np.int16]:
-    """The samples of a member, exactly as `stored_samples` gave them.
-
-    Raises:
-        VocaffectError: if the shard was cut short or the member is damaged.
-    """
-    import soundfile
-
-    try:
-        samples, _ = soundfile.read(io.BytesIO(read_member(tar, name)), dtype="int16")
-    except soundfile.LibsndfileError:
-        raise ShardError(f"{name} in {tar} is damaged: copy the shard again, or make it again") from None
-    return np.asarray(samples)
-
-
 def _fill(
     path: Path, manifest: Manifest, clips: Iterator[Utterance], keys: dict[str, str], num_bytes: float
 ) -> Iterator[Utterance]:
@@ -148,7 +123,7 @@ def _fill(
 
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for clip in clips:
-            samples = stored_samples(read_clip(manifest.audio_path(clip)).samples)
+            samples = to_pcm(read_clip(manifest.audio_path(clip)).samples)
             sound, key = io.BytesIO(), keys[clip.path]
             soundfile.write(sound, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
             seconds, digest = round(len(samples) / SAMPLE_RATE, 6), hashlib.sha256(samples.tobytes()).hexdigest()

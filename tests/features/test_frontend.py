@@ -48,6 +48,29 @@ def test_fit_standardises_the_active_frames() -> None:
     assert (features.std(0) - 1).abs().max() < 1e-2
 
 
+def test_fit_by_groups_standardises_each_in_training_and_pools_those_that_were_chosen() -> None:
+    """Against numpy: two channels that differ by a filter come alike in training; the unknown have the first's."""
+    colour = np.array([1.0, -0.9])
+    bright = [noise(8_000, 0.1, seed)[0] for seed in range(3)]
+    dark = [torch.from_numpy(np.convolve(noise(8_000, 0.1, 9)[0], colour)[:8_000]).float()]
+    clips, groups = [bright[0], dark[0], bright[1], bright[2]], [0, 1, 0, 0]
+    frontend, raw = FrontEnd({"mfcc": {}}, deltas=1), FrontEnd({"mfcc": {}})
+    frontend.fit(iter(clips), groups, pooled=[0])
+    plain = [raw(clip[None])[0].features[0].double().numpy() for clip in clips]
+    means, deviations = zip(
+        *((part.mean(0), part.std(0)) for part in (np.concatenate([plain[0], plain[2], plain[3]]), plain[1])),
+        strict=True,
+    )
+    np.testing.assert_allclose(frontend.mean, means[0], atol=1e-3)
+    np.testing.assert_allclose(frontend.deviation, deviations[0], rtol=1e-3)
+    known = frontend(torch.stack([dark[0], bright[1]]), clips=torch.tensor([1, 2]))[0].features
+    np.testing.assert_allclose(known[0, :, :13], (plain[1] - means[1]) / deviations[1], atol=2e-3)
+    np.testing.assert_allclose(known[1, :, :13], (plain[2] - means[0]) / deviations[0], atol=2e-3)
+    unknown = frontend(dark[0][None])[0].features
+    np.testing.assert_allclose(unknown[0, :, :13], (plain[1] - means[0]) / deviations[0], atol=2e-3)
+    assert "own" not in " ".join(frontend.state_dict()), "what training knows is not exported"
+
+
 def test_digital_silence_gives_numbers() -> None:
     (features, active), _ = FrontEnd({"mfcc": {}, "mel": {}}, deltas=2)(torch.zeros(2, 4_800))
     assert features.shape == (2, 30, 53 * 3)

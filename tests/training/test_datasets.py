@@ -1,15 +1,21 @@
 """Clips as training reads them."""
 
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vocaffect.augment import AugmentOptions
 from vocaffect.corpora import prepare
-from vocaffect.datasets import BucketSampler, EmotionDataset, Item, Place, collate, crop, trim_silence
+from vocaffect.datasets import EmotionDataset, Item, StreamingEmotionDataset, collate, crop, dataset_class, trim_silence
+from vocaffect.runs import loader
+from vocaffect.sampling import BucketSampler, Place
+from vocaffect.shards import write_shards
 
 LABELS = ("neutral", "happy", "sad")
 
@@ -60,7 +66,7 @@ def test_collate_pads_to_whole_hops_and_remembers_what_is_whose() -> None:
             Item(np.ones(100, np.float32), -1, soft[1], shares[1], places[1]),
         ]
     )
-    assert batch.places.tolist() == [[3, 7], [3, 2]]
+    assert batch.places.tolist() == [[3, 7, 0], [3, 2, 0]]
     np.testing.assert_array_equal(batch.shares.numpy(), shares)
     assert batch.samples.shape == (2, 640)
     assert batch.samples.sum() == 600
@@ -79,7 +85,7 @@ def test_a_clip_whose_emotion_the_student_does_not_know_has_no_label_but_may_hav
 
 
 def test_trim_keeps_a_silent_clip() -> None:
-    assert len(trim_silence(np.zeros(8_000, np.float32), -60.0, 0.1)) == 8_000
+    assert len(trim_silence(np.zeros(8_000, np.int16), -60.0, 0.1)) == 8_000
 
 
 @pytest.mark.parametrize(("length", "kept"), [(100, 100), (1_000, 300)])
@@ -113,3 +119,51 @@ def test_mixed_with_a_clip_without_a_label_there_is_none_but_a_teacher_may_know_
     assert {round(float(item.shares.sum()), 5) for item in items} == {0.0, 1.0}
     assert all(item.soft.sum() == pytest.approx(1) for item in items)
     assert all(not item.shares.any() for item in items if item.target == -1)
+
+
+def test_clips_from_shards_and_from_files_sound_the_same_whether_held_in_memory_or_not(
+    corpus: Path, tmp_path: Path
+) -> None:
+    manifest = prepare("folder", corpus)
+    shards = write_shards(manifest, tmp_path, 0.05)
+    assert len(list(tmp_path.glob("*.tar"))) > 2
+    assert dataset_class(manifest) is EmotionDataset
+    assert dataset_class(shards) is StreamingEmotionDataset
+    names = [clip.path.partition("/")[2].replace(".flac", ".wav") for clip in shards]
+    order = [manifest.utterances.index(manifest.by_path[name]) for name in names]
+    plain = EmotionDataset(manifest, LABELS, trim_db=-60.0)
+    for kind in (EmotionDataset, StreamingEmotionDataset):
+        packed = kind(shards, LABELS, trim_db=-60.0)
+        assert packed.targets == [plain.targets[i] for i in order]
+        for number, i in enumerate(order):
+            np.testing.assert_array_equal(packed.clips[number], plain.clips[i])
+
+
+def test_a_clip_that_is_drawn_again_in_an_epoch_is_changed_otherwise(corpus: Path) -> None:
+    dataset = EmotionDataset(prepare("folder", corpus), LABELS, AugmentOptions(probability=1.0))
+    first, second = dataset[Place(1, 0)].samples, dataset[Place(1, 0, 1)].samples
+    assert not np.array_equal(first[:500], second[:500])
+
+
+def test_a_stream_holds_a_few_batches_however_large_the_corpus_is(tmp_path: Path) -> None:
+    """The samples of 40 clips are 640 kB: a limit of 350 kB holds for a stream of batches of 4, not for all at once."""
+    (tmp_path / "happy" / "anna").mkdir(parents=True)
+    for number in range(40):
+        samples = np.random.default_rng(number).integers(-9_000, 9_000, 8_000).astype(np.int16)
+        soundfile.write(tmp_path / "happy" / "anna" / f"{number}.wav", samples, 16_000)
+    shards = write_shards(prepare("folder", tmp_path), tmp_path / "shards", 0.1)
+    once = StreamingEmotionDataset(shards, LABELS)[Place(0, 0)]
+    assert len(once.samples) == 8_000, "what is imported with the first clip does not count"
+
+    def heard(kind: type[EmotionDataset]) -> int:
+        return sum(len(batch.targets) for batch in loader(kind(shards, LABELS), 4, 1, True, 0, buffer=10).batches)
+
+    def peak(work: Callable[[], int]) -> int:
+        tracemalloc.start()
+        try:
+            assert work() == 40
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(lambda: heard(StreamingEmotionDataset)) < 350_000 < 640_000 < peak(lambda: heard(EmotionDataset))

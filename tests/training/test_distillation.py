@@ -18,7 +18,7 @@ from vocaffect.augment import AugmentOptions
 from vocaffect.bundle import read_card, write_bundle
 from vocaffect.cli import build_app
 from vocaffect.corpora import prepare
-from vocaffect.datasets import EmotionDataset, Place
+from vocaffect.datasets import EmotionDataset
 from vocaffect.distillation import lesson_of, tell
 from vocaffect.ensemble import write_ensemble
 from vocaffect.errors import VocaffectError
@@ -30,6 +30,7 @@ from vocaffect.posteriors import Posteriors, hear
 from vocaffect.recipe import Recipe
 from vocaffect.recognizer import Recognizer
 from vocaffect.runs import Run, open_run, split_of
+from vocaffect.sampling import Place
 from vocaffect.splits import Split
 from vocaffect.teachers import cautions, teachers_of, voices_of
 from vocaffect.training import checkpoint

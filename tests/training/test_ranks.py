@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vocaffect.datasets import BucketSampler
 from vocaffect.errors import VocaffectError
 from vocaffect.losses import count, distillation, focal, utterance_loss
 from vocaffect.recipe import Recipe
+from vocaffect.sampling import BucketSampler
 from vocaffect.training import checkpoint
 
 TOLERANCE = 2e-4

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from vocaffect.datasets import Batch, Item, Place, collate
+from vocaffect.datasets import Batch, Item, collate
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
 from vocaffect.features import FrontEnd
 from vocaffect.models import Network, build_model
 from vocaffect.recipe import Recipe
+from vocaffect.sampling import Place
 from vocaffect.training import checkpoint
 from vocaffect.training.average import Average
 from vocaffect.training.masking import MaskOptions

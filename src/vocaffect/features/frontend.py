@@ -1,6 +1,7 @@
 """The front end: samples in, normalised features and a silence mask out, with an explicit state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -29,6 +30,14 @@ class FrontEndOutput(NamedTuple):
 
     features: Tensor
     active: Tensor
+
+
+class OwnStatistics(NamedTuple):
+    """What training knows of its clips: each one's group, and mean and deviation ``(num_groups, width)`` of those."""
+
+    group: Tensor
+    mean: Tensor
+    deviation: Tensor
 
 
 class FrontEnd(nn.Module):
@@ -81,6 +90,7 @@ class FrontEnd(nn.Module):
         self.num_features = self.deltas.num_features
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
+        self.own: OwnStatistics | None = None
 
     def initial_state(self, batch: int) -> FrontEndState:
         """All zeros."""
@@ -90,16 +100,20 @@ class FrontEnd(nn.Module):
             self.deltas.initial_state(batch),
         )
 
-    def forward(self, samples: Tensor, state: FrontEndState | None = None) -> tuple[FrontEndOutput, FrontEndState]:
+    def forward(
+        self, samples: Tensor, state: FrontEndState | None = None, clips: Tensor | None = None
+    ) -> tuple[FrontEndOutput, FrontEndState]:
         """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to features; ``num_frames = num_samples // hop``.
 
-        In place of a clip's samples, what `raw` says of it will do, ``(batch, num_frames, num_raw)``.
+        In place of a clip's samples, what `raw` says of it will do, ``(batch, num_frames, num_raw)``. ``clips
+        (batch,)`` tells, in training, which of the clips of `fit` these are.
         """
         if samples.dim() == 3:
-            return self._from_raw(samples)
+            return self._from_raw(samples, clips)
         remainder, level_state, past = state if state is not None else (None, None, None)
         raw, active, remainder, level_state = self._raw(samples, remainder, level_state)
-        standardised = (raw - self.mean) / self.deviation * active
+        mean, deviation = self._statistics(clips)
+        standardised = (raw - mean) / deviation * active
         values, past = self.deltas(standardised, past)
         return FrontEndOutput(values, active), FrontEndState(remainder, level_state, past)
 
@@ -111,9 +125,9 @@ class FrontEnd(nn.Module):
         raw, active, *_ = self._raw(samples, None, None)
         return torch.cat([raw, active], dim=-1)
 
-    def _from_raw(self, raw: Tensor) -> tuple[FrontEndOutput, FrontEndState]:
-        features, active = raw[..., :-1], raw[..., -1:]
-        values, past = self.deltas((features - self.mean) / self.deviation * active)
+    def _from_raw(self, raw: Tensor, clips: Tensor | None) -> tuple[FrontEndOutput, FrontEndState]:
+        (features, active), (mean, deviation) = (raw[..., :-1], raw[..., -1:]), self._statistics(clips)
+        values, past = self.deltas((features - mean) / deviation * active)
         return FrontEndOutput(values, active), self.initial_state(len(raw))._replace(past=past)
 
     def _raw(
@@ -128,20 +142,40 @@ class FrontEnd(nn.Module):
         return raw, loudness.active, self.framing.rest(buffer), level_state
 
     @torch.no_grad()
-    def fit(self, clips: Sequence[Tensor]) -> None:
+    def fit(self, clips: Iterable[Tensor], groups: Sequence[int] = (), pooled: Collection[int] = ()) -> None:
         """Set mean and deviation from the active frames of the training side's clips.
 
-        Clips are ``(num_samples,)``, or what `raw` says of them, ``(num_frames, num_raw)``.
+        Args:
+            clips: each ``(num_samples,)``, or what `raw` says of it, ``(num_frames, num_raw)``.
+            groups: which group each clip is of; `forward` then standardises clips that it knows by their own group's
+                mean and deviation, and all else by those of the pooled groups.
+            pooled: the groups whose clips count for whoever is of none; all, if none is named.
         """
-        count, total, squares = (
-            0.0,
-            torch.zeros_like(self.mean).double(),
-            torch.zeros_like(self.mean).double(),
-        )
-        for clip in clips:
+        sums = torch.zeros(max(groups, default=0) + 1, 1 + 2 * len(self.mean), dtype=torch.double).to(self.mean.device)
+        for clip, group in zip(clips, groups or repeat(0), strict=bool(groups)):
             raw = self.raw(clip[None].to(self.mean))[0] if clip.dim() == 1 else clip.to(self.mean)
             kept = raw[raw[:, -1] > 0, :-1].double()
-            count, total, squares = count + len(kept), total + kept.sum(0), squares + kept.square().sum(0)
-        if count:
-            self.mean.copy_(total / count)
-            self.deviation.copy_((squares / count - (total / count).square()).clamp(min=1e-8).sqrt())
+            sums[group] += torch.cat([kept.new_tensor([len(kept)]), kept.sum(0), kept.square().sum(0)])
+        everybody = (sums[sorted(pooled)] if pooled else sums).sum(0)
+        if everybody[0]:
+            for buffer, value in zip((self.mean, self.deviation), _moments(everybody), strict=True):
+                buffer.copy_(value)
+        if groups:
+            means, deviations = zip(*map(_moments, sums), strict=True)
+            own = torch.stack(means).to(self.mean), torch.stack(deviations).to(self.mean)
+            self.own = OwnStatistics(torch.tensor(groups), *own)
+
+    def _statistics(self, clips: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and deviation for everybody ``(width,)``, or for clips whose group is known ``(batch, 1, width)``."""
+        if clips is None or self.own is None:
+            return self.mean, self.deviation
+        group = self.own.group[clips.cpu()]
+        mean, deviation = (values[group][:, None].to(self.mean) for values in self.own[1:])
+        return mean, deviation
+
+
+def _moments(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation from (count, sums, sums of squares)."""
+    total, squares = sums[1:].chunk(2)
+    mean = total / sums[0].clamp(min=1)
+    return mean, (squares / sums[0].clamp(min=1) - mean.square()).clamp(min=1e-8).sqrt()

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vocaffect.datasets import Batch, BucketSampler
+from vocaffect.datasets import Batch
 from vocaffect.errors import VocaffectError
 from vocaffect.losses import Counts, build_loss, count, distillation, utterance_loss
 from vocaffect.models import Network
+from vocaffect.sampling import BucketSampler
 from vocaffect.training import checkpoint, ranks
 from vocaffect.training.average import Average
 from vocaffect.training.masking import mask
@@ -133,7 +134,7 @@ class Trainer:
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features with SpecAugment's masks, each a function of (seed, epoch, clip), and where something sounds."""
         frontend, options = self.network.frontend, self.options
-        (features, active), _ = frontend(batch.samples)
+        (features, active), _ = frontend(batch.samples, clips=batch.places[:, 1])
         planes, hop = frontend.deltas.order + 1, frontend.hop
         places = (batch.num_frames, batch.places)
         return mask(features, *places, options.masking, seed=options.seed, planes=planes, hop=hop), active
