@@ -1,6 +1,8 @@
 """Runs on several corpora and on shards: one loop, drawn by weights, read from the disk, standardised by corpus."""
 
 import json
+import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +21,9 @@ from vocaffect.runs import trained_network
 from vocaffect.shards import write_shards
 from vocaffect.testing import measure_run
 from vocaffect.training import checkpoint
+from vocaffect.training.stopping import StopAskedError
 
 Small = Callable[..., Recipe]
-
-
-class StoppedError(Exception):
-    """Stands for Ctrl-C."""
 
 
 def two_corpora(manifest: Manifest) -> Manifest:
@@ -58,9 +57,9 @@ def test_a_run_from_shards_goes_on_where_it_stopped_and_workers_change_nothing(
 
     def stop(done: int, total: int) -> None:
         if (broken.folder / "metrics.jsonl").is_file() and done == 2:
-            raise StoppedError
+            signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(StoppedError):
+    with pytest.raises(StopAskedError, match="in epoch 2 after batch 2"):
         train_run(broken, on_batch=stop)
     train_run(start_run(broken.recipe, broken.folder, Path("nowhere"), resume=True), resume=True)
     one, other = weights(straight.folder), weights(broken.folder)
@@ -73,6 +72,21 @@ def test_a_run_whose_shards_are_gone_says_so(small: Small, shards: Path, tmp_pat
     with pytest.raises(VocaffectError, match=r"there is no .*gone/shards\.json: make shards"):
         start_run(small("data.corpus=gone/shards.json"), tmp_path / "run", Path("nowhere"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_shard_cut_short_before_or_while_a_run_reads_it_is_a_sentence(
+    small: Small, shards: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shards.parent, tmp_path / "shards")
+    recipe = small(f"data.corpus={copy / 'shards.json'}", "data.statistics=corpus", "training.max_epochs=1")
+    run = start_run(recipe, tmp_path / "run", Path("nowhere"))
+    for shard in copy.glob("*.tar"):
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    with pytest.raises(VocaffectError, match=r"shard-0.*\.tar.* cut short"):
+        train_run(run)
+    with pytest.raises(VocaffectError, match=r"shard-0.*\.tar has [\d,]+ bytes and not [\d,]+: copy it again"):
+        start_run(recipe, tmp_path / "other", Path("nowhere"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_corpus_that_is_only_trained_on_gives_the_recogniser_no_statistics(

@@ -56,7 +56,7 @@ def mask(
     Args:
         features: standardised, ``(batch, num_frames, planes * width)``.
         num_frames: how many frames are a clip's own, ``(batch,)``; masks of time lie within these.
-        places: epoch and clip, ``(batch, 2)``.
+        places: epoch, clip, and how often it came before, ``(batch, 3)``.
         options: how many and how wide.
         seed: of the run.
         planes: how often the features repeat: 1 and one for each order of deltas.
