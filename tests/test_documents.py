@@ -30,6 +30,7 @@ PAGES = (
     "docs/streaming.md",
     "docs/bundle.md",
     "docs/comparing.md",
+    "docs/encoders.md",
     "docs/extending.md",
     "docs/training.md",
 )

@@ -130,13 +130,14 @@ def train_run(
     dataset = training.batches.dataset
     assert isinstance(dataset, EmotionDataset)
     _fit(network, dataset, run.recipe)
+    frozen = freeze(network, options.freeze)
+    network.prepare(torch.from_numpy(dataset.samples(index)) for index in range(len(dataset)))
     resume = resume and ranks.first(lambda: bool(checkpoint.resumable(run.folder)))
     source = beginning(run.recipe)
     if source is not None and not resume:
         on_note(f"{source}: {initialise(network, source).sentence()}")
-    frozen = freeze(network, options.freeze)
     if frozen:
-        on_note(f"held still: {', '.join(frozen)}")
+        on_note(f"held still: {', '.join(frozen[:8])}{f' and {len(frozen) - 8} more' if len(frozen) > 8 else ''}")
 
     def tell_history(progress: Progress) -> None:
         write_text(run.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in progress.rows))

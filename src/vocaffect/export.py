@@ -17,12 +17,13 @@ from vocaffect.bundle import Bundle, created_now, make_golden, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network, NetworkState
+from vocaffect.models.eight_bits import has_eight_bits
 from vocaffect.state import refill, walk
 from vocaffect.units import samples_to_seconds, seconds_to_samples
 
 OPSET = 18
-TOLERANCE = 1e-4
-"""How far from its golden vector a recogniser may be."""
+TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-2
+"""How far from its golden vector a recogniser may be, and one whose products are rounded to eight bits."""
 
 
 class _Flat(nn.Module):
@@ -135,7 +136,7 @@ def write_recognizer(
     """
     model = to_onnx(network, seconds_to_samples(window[0]) if network.streaming == "window" else None)
     card = describe(network, name=name, labels=labels, temperature=temperature, window=window, facts=facts)
-    card = card.model_copy(update={"golden": make_golden(model, card, tolerance=TOLERANCE)})
+    card = card.model_copy(update={"golden": make_golden(model, card, tolerance=card.golden.tolerance)})
     write_bundle(path, model, card)
     return card
 
@@ -153,6 +154,7 @@ def describe(
     whole, facts = network.streaming == "window", dict(facts)
     normalisation = facts.pop("normalisation", {})
     level, hop = network.frontend.level, network.frontend.hop
+    tolerance = EIGHT_BIT_TOLERANCE if has_eight_bits(network) else TOLERANCE
     return Card(
         format_version=1,
         name=name,
@@ -171,7 +173,7 @@ def describe(
         silence={"threshold_db": level.silence_db},
         normalisation={"reference_db": level.reference_db, "prior_frames": level.prior_frames, **normalisation},
         temperature=temperature,
-        golden=Golden(seconds=1.0, posterior=[1.0] * len(labels), tolerance=TOLERANCE),
+        golden=Golden(seconds=1.0, posterior=[1.0] * len(labels), tolerance=tolerance),
         created=created_now(),
         **facts,
     )

@@ -15,7 +15,7 @@ from vocaffect.card import Card
 from vocaffect.corpora import corpus_names, get_corpus
 from vocaffect.ensemble import reference_of
 from vocaffect.errors import VocaffectError
-from vocaffect.export import TOLERANCE, bundle_in_python, describe, refuse_plain, write_recognizer
+from vocaffect.export import bundle_in_python, describe, refuse_plain, write_recognizer
 from vocaffect.files import write_text
 from vocaffect.metrics import fit_temperature
 from vocaffect.models import Network
@@ -89,7 +89,7 @@ def recognizer_of(run: Run) -> Recognizer:
     network, path = trained_network(run), run.folder / CARD
     if not _is_current(path):
         card = describe(network, **_description(run, network))
-        golden = golden_of(bundle_in_python(network, card), tolerance=TOLERANCE)
+        golden = golden_of(bundle_in_python(network, card), tolerance=card.golden.tolerance)
         write_text(path, card.model_copy(update={"golden": golden}).model_dump_json(indent=1) + "\n")
     return Recognizer(bundle_in_python(network, Card.model_validate_json(path.read_text(encoding="utf-8"))))
 

@@ -195,6 +195,12 @@ class Window(Section):
     hop_s: float = Field(0.5, gt=0)
 
 
+class Export(Section):
+    """How a recogniser is packed."""
+
+    weights: Literal["float32", "int8"] = Field("float32", description="int8: eight bits, a quarter of the size")
+
+
 class Recipe(Section):
     """Everything about a run."""
 
@@ -209,6 +215,7 @@ class Recipe(Section):
     distillation: Distillation = Distillation()
     ensemble: Ensemble = Ensemble()
     window: Window = Window()
+    export: Export = Export()
     plugins: dict[str, str] = Field(
         default_factory=dict,
         description="Python files to load, relative to the recipe: a list, or each with its SHA-256",

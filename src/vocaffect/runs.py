@@ -13,6 +13,7 @@ from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
+from vocaffect.models.eight_bits import in_eight_bits
 from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
@@ -123,10 +124,10 @@ def build_network(run: Run) -> Network:
 
 
 def trained_network(run: Run) -> Network:
-    """The run's best model."""
+    """The run's best model, in eight bits where its recipe asks for that."""
     network = build_network(run)
     checkpoint.load_weights(network, checkpoint.load(run.folder / checkpoint.BEST)[0])
-    return network.eval()
+    return in_eight_bits(network) if run.recipe.export.weights == "int8" else network.eval()
 
 
 def raw_features(run: Run, trim_db: float | None) -> Callable[[str, Path], NDArray[np.float32]]:

@@ -20,19 +20,23 @@ Reference = Callable[[Samples], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: what with what, and the largest difference between two posteriors."""
+    """One comparison: what with what, the largest difference between two posteriors, and the largest allowed."""
 
     name: str
     difference: float
+    allowed: float = TOLERANCE
 
     @property
     def passed(self) -> bool:
         """Whether the difference is small enough; not a number never is."""
-        return self.difference <= TOLERANCE
+        return self.difference <= self.allowed
 
 
 def verify(recognizer: Recognizer, clips: list[Samples], reference: Reference | None = None) -> list[Check]:
     """Compare every way of running a recogniser on the same clips.
+
+    Where rounding is part of the recogniser (eight bits), a difference in the last bit of a sum can decide how a
+    number is rounded: then torch, and the machine that made the golden vector, are allowed what its card allows.
 
     Args:
         recognizer: what to check.
@@ -40,9 +44,10 @@ def verify(recognizer: Recognizer, clips: list[Samples], reference: Reference | 
         reference: the model before it was exported, if it is at hand.
     """
     signals = [*_signals(), *clips]
-    checks = [Check("golden vector", _golden(recognizer))]
+    allowed = max(TOLERANCE, recognizer.card.golden.tolerance)
+    checks = [Check("golden vector", _golden(recognizer), allowed)]
     if reference is not None:
-        checks.append(Check("torch, before export", max(_torch(recognizer, s, reference) for s in signals)))
+        checks.append(Check("torch, before export", max(_torch(recognizer, s, reference) for s in signals), allowed))
     if recognizer.card.streaming == "frame":
         ways = {"frame by frame": _single_hops, "random chunks": _random_chunks}
         for name, cut in ways.items():

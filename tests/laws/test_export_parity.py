@@ -12,7 +12,9 @@ from vocaffect.export import state_names, to_onnx
 from vocaffect.features import FrontEnd, feature_names
 from vocaffect.models import Network, build_model, model_names
 
+TINY = {"model_type": "moonshine", "hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
 SMALL: dict[str, dict[str, Any]] = {
+    "encoder": {"encoder": TINY, "layers": [0, 1, 2]},
     "crnn": {"channels": (4, 6), "hidden_size": 8},
     "fc": {"hidden_size": 16},
     "gru": {"hidden_size": 12},
@@ -30,6 +32,8 @@ def frontend_of(model: str) -> FrontEnd:
     """Every feature at once for one of the models; each export costs seconds."""
     if model == "fc":
         return FrontEnd({name: {} for name in feature_names() if "test" not in name}, deltas=1)
+    if model == "encoder":
+        return FrontEnd({"waveform": {}}, win_s=0.010)
     return FrontEnd({"mel": {"num_mels": 20}})
 
 

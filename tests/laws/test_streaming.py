@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vocaffect.features import FrontEnd, feature_names
 from vocaffect.losses import decisions
-from vocaffect.models import Network, build_model, model_names
+from vocaffect.models import Model, Network, build_model, model_names
 
 FRONT_ENDS: dict[str, Callable[[], FrontEnd]] = {
     "mfcc": lambda: FrontEnd({"mfcc": {}}),
@@ -20,7 +20,15 @@ FRONT_ENDS: dict[str, Callable[[], FrontEnd]] = {
     "without level": lambda: FrontEnd({"mel": {"num_mels": 20}}, level_prior_s=None, deltas=1),
     "every feature": lambda: FrontEnd({name: {} for name in feature_names() if "test" not in name}),
 }
-STREAMING = [name for name in model_names() if build_model(name, num_features=13, num_labels=8).streaming == "frame"]
+TINY = {"model_type": "moonshine", "hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
+SMALL: dict[str, dict[str, Any]] = {"encoder": {"encoder": TINY, "layers": [0, 1, 2]}}
+
+
+def small(name: str, num_features: int, **parameters: Any) -> Model:
+    return build_model(name, num_features=num_features, num_labels=8, **SMALL.get(name, {}), **parameters)
+
+
+STREAMING = [name for name in model_names() if small(name, 13).streaming == "frame"]
 CHUNKS = st.lists(st.integers(0, 900), min_size=1, max_size=12)
 
 
@@ -33,10 +41,12 @@ def signal(num_samples: int, seed: int = 0) -> Tensor:
 
 def network(model: str = "lstm", frontend: FrontEnd | None = None, **parameters: Any) -> Network:
     torch.manual_seed(0)
+    if model == "encoder":
+        return Network(FrontEnd({"waveform": {}}, win_s=0.010), small(model, 160, **parameters)).eval()
     frontend = frontend or FrontEnd({"mfcc": {}})
     frontend.mean.fill_(-30.0)
     frontend.deviation.fill_(20.0)
-    return Network(frontend, build_model(model, num_features=frontend.num_features, num_labels=8, **parameters)).eval()
+    return Network(frontend, small(model, frontend.num_features, **parameters)).eval()
 
 
 def in_chunks(module: Any, samples: Tensor, sizes: Sequence[int]) -> list[Tensor]:

@@ -12,7 +12,19 @@ from vocaffect.errors import VocaffectError
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
-    from vocaffect.cli import cache, compare, data, ensemble, models, posteriors, recognize, serve, sweep, train
+    from vocaffect.cli import (
+        cache,
+        compare,
+        data,
+        encoders,
+        ensemble,
+        models,
+        posteriors,
+        recognize,
+        serve,
+        sweep,
+        train,
+    )
 
     app = typer.Typer(
         name="vocaffect",
@@ -23,7 +35,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for room in (recognize, data, cache, train, posteriors, sweep, ensemble, compare, models, serve):
+    for room in (recognize, data, cache, train, posteriors, sweep, ensemble, compare, models, encoders, serve):
         room.register(app)
     return app
 

@@ -14,6 +14,7 @@ from vocaffect.features.registry import build_feature, feature_names, register_f
 from vocaffect.features.rms import Rms
 from vocaffect.features.spectral import Centroid, Flatness, Rolloff
 from vocaffect.features.spectrum import PowerSpectrum
+from vocaffect.features.waveform import Waveform
 from vocaffect.features.zero_crossings import ZeroCrossings
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PowerSpectrum",
     "Rms",
     "Rolloff",
+    "Waveform",
     "ZeroCrossings",
     "build_feature",
     "feature_names",

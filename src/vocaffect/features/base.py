@@ -23,8 +23,10 @@ class Feature(nn.Module):
 
     Built with ``sample_rate`` and ``win`` (samples in a frame) and its own parameters from the recipe.
     ``streaming`` is ``frame`` where a frame's values depend on that frame alone; a feature that must see a whole
-    signal says ``window``, and recognisers with it run on windows.
+    signal says ``window``, and recognisers with it run on windows. What is not ``standardised`` goes on as it is,
+    without the corpus' mean and deviation.
     """
 
     num_features: int
+    standardised = True
     streaming: Literal["frame", "window"] = "frame"

@@ -66,7 +66,7 @@ class Framing(nn.Module):
     def rest(self, buffer: Tensor) -> Tensor:
         """What later frames still need of a buffer; ``win - hop`` samples after whole hops, which a graph is given."""
         if torch.compiler.is_exporting():
-            return buffer[:, -(self.win - self.hop) :]
+            return buffer[:, buffer.shape[1] - (self.win - self.hop) :]
         return buffer[:, self.num_frames(buffer) * self.hop :]
 
     def mean_square(self, buffer: Tensor) -> Tensor:

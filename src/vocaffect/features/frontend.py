@@ -14,6 +14,7 @@ from vocaffect.features.level import Level, LevelState
 from vocaffect.features.plain import PlainFeature
 from vocaffect.features.registry import build_feature
 from vocaffect.features.spectrum import PowerSpectrum
+from vocaffect.features.waveform import Waveform
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
 
@@ -86,11 +87,17 @@ class FrontEnd(nn.Module):
             self.streaming = "window"
         self.plain_names = [part.name for part in parts if isinstance(part, PlainFeature)]
         width = sum(part.num_features for part in parts)
+        self._as_is = [not part.standardised for part in parts for _ in range(part.num_features)]
         self.deltas = Deltas(width, deltas)
         self.num_features = self.deltas.num_features
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
         self.own: OwnStatistics | None = None
+
+    @property
+    def is_waveform(self) -> bool:
+        """Whether the features of a frame are the samples of its hop and nothing else."""
+        return [type(part) for part in self.parts] == [Waveform] and self.num_features == self.hop
 
     def initial_state(self, batch: int) -> FrontEndState:
         """All zeros."""
@@ -158,10 +165,10 @@ class FrontEnd(nn.Module):
             sums[group] += torch.cat([kept.new_tensor([len(kept)]), kept.sum(0), kept.square().sum(0)])
         everybody = (sums[sorted(pooled)] if pooled else sums).sum(0)
         if everybody[0]:
-            for buffer, value in zip((self.mean, self.deviation), _moments(everybody), strict=True):
+            for buffer, value in zip((self.mean, self.deviation), self._moments(everybody), strict=True):
                 buffer.copy_(value)
         if groups:
-            means, deviations = zip(*map(_moments, sums), strict=True)
+            means, deviations = zip(*map(self._moments, sums), strict=True)
             own = torch.stack(means).to(self.mean), torch.stack(deviations).to(self.mean)
             self.own = OwnStatistics(torch.tensor(groups), *own)
 
@@ -173,9 +180,10 @@ class FrontEnd(nn.Module):
         mean, deviation = (values[group][:, None].to(self.mean) for values in self.own[1:])
         return mean, deviation
 
-
-def _moments(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation from (count, sums, sums of squares)."""
-    total, squares = sums[1:].chunk(2)
-    mean = total / sums[0].clamp(min=1)
-    return mean, (squares / sums[0].clamp(min=1) - mean.square()).clamp(min=1e-8).sqrt()
+    def _moments(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation from (count, sums, sums of squares); 0 and 1 of what is not standardised."""
+        total, squares = sums[1:].chunk(2)
+        mean = total / sums[0].clamp(min=1)
+        deviation = (squares / sums[0].clamp(min=1) - mean.square()).clamp(min=1e-8).sqrt()
+        mean[self._as_is], deviation[self._as_is] = 0.0, 1.0
+        return mean, deviation

@@ -1,6 +1,7 @@
 """Models on the one signal path: one file per architecture, found by name."""
 
 from vocaffect.models.crnn import Crnn
+from vocaffect.models.encoder import EncoderModel
 from vocaffect.models.fc import Fc
 from vocaffect.models.gru import Gru
 from vocaffect.models.lstm import Lstm
@@ -11,6 +12,7 @@ from vocaffect.models.tcn import Tcn
 
 __all__ = [
     "Crnn",
+    "EncoderModel",
     "Fc",
     "Gru",
     "Lstm",

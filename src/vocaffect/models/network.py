@@ -1,9 +1,11 @@
 """The whole signal path as one module: samples and state in, logits and state out."""
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, FrontEndState
 from vocaffect.models.registry import Model
 
@@ -28,10 +30,19 @@ class NetworkOutput(NamedTuple):
 
 
 class Network(nn.Module):
-    """A front end and a model; what training fits, and what an exported bundle holds."""
+    """A front end and a model; what training fits, and what an exported bundle holds.
+
+    Raises:
+        VocaffectError: if the model hears the waveform, and the front end gives something else.
+    """
 
     def __init__(self, frontend: FrontEnd, model: Model) -> None:
         super().__init__()
+        if model.hears == "waveform" and not frontend.is_waveform:
+            raise VocaffectError(
+                "this model hears the waveform: set frontend.features to {waveform: {}}, frontend.win_s to "
+                "frontend.hop_s, and frontend.deltas to 0"
+            )
         self.frontend, self.model = frontend, model
 
     @property
@@ -42,6 +53,11 @@ class Network(nn.Module):
     def initial_state(self, batch: int) -> NetworkState:
         """All zeros."""
         return NetworkState(self.frontend.initial_state(batch), self.model.initial_state(batch))
+
+    def prepare(self, clips: Iterable[Tensor]) -> None:
+        """Let the model take over what was learned elsewhere, and measure the training clips ``(num_samples,)``."""
+        device = self.frontend.mean.device
+        self.model.prepare(self.frontend(clip[None].to(device))[0] for clip in clips)
 
     def forward(self, samples: Tensor, state: NetworkState | None = None) -> tuple[NetworkOutput, NetworkState]:
         """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to a `NetworkOutput` and the next state."""

@@ -1,6 +1,6 @@
 """The models a recipe can name, and what every model is: features and state in, logits and state out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
@@ -17,10 +17,19 @@ class Model(nn.Module):
     Built with ``num_features`` and ``num_labels`` and its own parameters from the recipe.
 
     ``streaming`` is ``frame`` where no frame's logits depend on later frames, and ``window`` where the model must
-    see a whole window before it decides; then it has no state.
+    see a whole window before it decides; then it has no state. ``hears`` says whether it takes any features, or the
+    waveform alone, a hop of samples as a frame.
     """
 
     streaming: Literal["frame", "window"] = "frame"
+    hears: Literal["features", "waveform"] = "features"
+
+    def prepare(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Before training: take over what was learned elsewhere, or measure the training clips; most need neither.
+
+        Args:
+            clips: ``features`` and ``active`` of each training clip, as a batch of one.
+        """
 
     def initial_state(self, batch: int) -> tuple[Any, ...]:
         """A fresh state, all zeros; a model without memory has none."""

@@ -1,0 +1,73 @@
+"""Eight bits: near what they stand for, the same alone as in company, and the same product in a graph."""
+
+import io
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vocaffect.models.eight_bits import ByteConv, ByteLinear, has_eight_bits, in_eight_bits
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(5))
+
+
+@torch.inference_mode()
+def test_a_linear_layer_is_near_the_one_it_stands_for() -> None:
+    layer, rows = nn.Linear(300, 70), noise(4, 9, 300)
+    found, expected = ByteLinear(layer.weight, layer.bias)(rows), layer(rows)
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@torch.inference_mode()
+def test_a_row_does_not_depend_on_its_company() -> None:
+    layer, rows = ByteLinear(noise(70, 300), None), noise(3, 300)
+    rows[1] *= 1000
+    assert torch.equal(layer(rows)[0], layer(rows[:1])[0])
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@torch.inference_mode()
+def test_a_convolution_is_near_the_one_it_stands_for(stride: int) -> None:
+    conv, frames = nn.Conv1d(40, 30, 7, stride, padding=2), noise(2, 40, 50)
+    found, expected = ByteConv(conv)(frames), conv(frames)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+@torch.inference_mode()
+def test_values_that_eight_bits_hold_are_exact() -> None:
+    """Whole numbers of which each row and each column has one at 127."""
+    weight, rows = noise(16, 20).mul(40).round().clamp(-127, 127), noise(5, 20).mul(40).round().clamp(-127, 127)
+    weight[:, 3], rows[:, 7] = 127, -127
+    assert torch.allclose(ByteLinear(weight, None)(rows), rows @ weight.T, rtol=1e-6)
+
+
+def test_only_large_layers_change_and_only_in_the_copy() -> None:
+    network = nn.Sequential(nn.Linear(200, 100), nn.Linear(100, 8), nn.Conv1d(1, 64, 500), nn.Conv1d(64, 64, 7))
+    copy = in_eight_bits(network)
+    assert [type(part) for part in copy] == [ByteLinear, nn.Linear, nn.Conv1d, ByteConv]
+    assert has_eight_bits(copy)
+    assert not has_eight_bits(network)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_computes_the_same() -> None:
+    network = nn.Sequential(nn.Conv1d(40, 64, 7, 3), nn.Flatten(), nn.Linear(64 * 15, 30)).eval()
+    with torch.no_grad():
+        bytes_ = in_eight_bits(network)
+        frames = noise(3, 40, 50)
+        expected = bytes_(frames)
+    graph = io.BytesIO()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.onnx.export(bytes_, (frames,), dynamo=True, verbose=False, dynamic_shapes=({0: batch},))
+    assert program is not None
+    graph.write(program.model_proto.SerializeToString())
+    assert len(graph.getvalue()) < 1.5 * (64 * 280 + 30 * 960) + 20_000
+    session = onnxruntime.InferenceSession(graph.getvalue())
+    found = session.run(None, {session.get_inputs()[0].name: frames.numpy()})[0]
+    assert np.abs(found - expected.numpy()).max() < 1e-2 * expected.abs().max()
+    assert "MatMulInteger" in {node.op_type for node in program.model_proto.graph.node}
