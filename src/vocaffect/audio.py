@@ -179,7 +179,8 @@ class Source:
         resampler = Resampler(self.rate)
         parts = [resampler.push(_mono(block)) for block in self._blocks(max_s)]
         parts.append(resampler.finish())
-        samples = np.clip(np.concatenate(parts), -1.0, 1.0)
+        samples = np.concatenate(parts)
+        np.clip(samples, -1.0, 1.0, out=samples)
         return Clip(samples, self.rate, self.channels)
 
     def measure(self, max_s: float) -> Measurement:

@@ -24,12 +24,8 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     """
     target, temporary = Path(path), None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _created_beside(target)
         yield temporary
-        temporary.chmod(0o644)
         if durable:
             flush(temporary)
         temporary.replace(target)
@@ -43,6 +39,18 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _created_beside(target: Path) -> Path:
+    """A new empty file in the folder of ``target``, which is made if it is missing; the costly looks come last."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    os.fchmod(handle, 0o644)
+    os.close(handle)
+    return Path(name)
 
 
 def cache_folder() -> Path:
