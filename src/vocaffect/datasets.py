@@ -99,6 +99,7 @@ class EmotionDataset(Dataset[Item]):
         teacher: who is asked about every clip as an epoch hears it, ``(num_samples,)`` to ``(num_labels,)``.
         raw: gives, for a clip's SHA-256 and file, what `vocaffect.features.FrontEnd.raw` says of it. It is kept in
             place of the samples, and can be neither augmented nor cropped.
+        others: the same of clips that are heard otherwise; each epoch takes the next, the first being ``raw``.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class EmotionDataset(Dataset[Item]):
         mixup_alpha: float = 0.0,
         teacher: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
         raw: Callable[[str, Path], NDArray[np.float32]] | None = None,
+        others: Sequence[Callable[[str, Path], NDArray[np.float32]]] = (),
     ) -> None:
         self.augment, self.seed, self.crop_s, self.mixup_alpha = augment, seed, crop_s, mixup_alpha
         self.names = [utterance.path for utterance in manifest.utterances]
@@ -124,7 +126,8 @@ class EmotionDataset(Dataset[Item]):
         self.soft = none if soft is None else soft
         self.teacher = teacher
         self.shares = none + (np.array(self.targets)[:, None] == np.arange(len(labels)))
-        self.clips = self.held(StoredClips(manifest, trim_db, margin_s, raw))
+        self.takes = [self.held(StoredClips(manifest, trim_db, margin_s, each)) for each in (raw, *others)]
+        self.clips = self.takes[0]
         self.lengths = self.lengths_of(manifest)
         self.sounds = Sounds.of(augment, self.clips) if augment is not None else Sounds()
 
@@ -139,14 +142,14 @@ class EmotionDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def samples(self, index: int) -> NDArray[np.float32]:
+    def samples(self, index: int, epoch: int = 0) -> NDArray[np.float32]:
         """One clip as it is, ``(num_samples,)`` in [-1, 1]; its raw features, where those are kept."""
-        clip = self.clips[index]
+        clip = self.takes[epoch % len(self.takes)][index]
         return from_pcm(clip) if clip.ndim == 1 else clip.astype(np.float32, copy=False)
 
     def __getitem__(self, place: Place) -> Item:
         """One clip as an epoch hears it, its target, and what its teacher says."""
-        samples = self._heard(place.clip, np.random.default_rng([self.seed, *place]))
+        samples = self._heard(place, np.random.default_rng([self.seed, *place]))
         soft, shares = self.soft[place.clip], self.shares[place.clip]
         if self.mixup_alpha:
             samples, soft, shares = self._mixed(samples, place)
@@ -154,10 +157,10 @@ class EmotionDataset(Dataset[Item]):
             soft = self.teacher(samples)
         return Item(samples, self.targets[place.clip], soft, shares, place)
 
-    def _heard(self, clip: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        samples = self.samples(clip)
+    def _heard(self, place: Place, rng: np.random.Generator) -> NDArray[np.float32]:
+        samples = self.samples(place.clip, place.epoch)
         if self.augment is not None:
-            samples = apply(samples, draw(rng, self.augment), self.sounds, clip)
+            samples = apply(samples, draw(rng, self.augment), self.sounds, place.clip)
         return samples if self.crop_s is None else crop(samples, seconds_to_samples(self.crop_s), rng)
 
     def _mixed(
@@ -166,7 +169,7 @@ class EmotionDataset(Dataset[Item]):
         """The clip with another under it that has the smaller part of it, what their teacher says, and the shares."""
         rng = np.random.default_rng([self.seed, *place, MIXING])
         share, partner, at = rng.beta(self.mixup_alpha, self.mixup_alpha), int(rng.integers(len(self))), rng.random()
-        samples, kept = mixed(samples, self._heard(partner, rng), max(share, 1 - share), at)
+        samples, kept = mixed(samples, self._heard(place._replace(clip=partner), rng), max(share, 1 - share), at)
         soft, shares = (_blend(rows[place.clip], rows[partner], kept) for rows in (self.soft, self.shares))
         return samples, soft, shares
 

@@ -5,13 +5,17 @@ model.onnx and what testing finds in test/. A run of all folds holds such a fold
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from vocaffect.augment import AugmentOptions, Sounds
+from vocaffect.augment import Sounds
 from vocaffect.corpora import Dropped
 from vocaffect.datasets import EmotionDataset, dataset_class
 from vocaffect.distillation import Lesson, begin_lesson, clips_without_labels, lesson_of
@@ -24,7 +28,20 @@ from vocaffect.models import Network
 from vocaffect.plots import plot_training_history
 from vocaffect.plugins import keep_plugins, load_installed, load_plugins
 from vocaffect.recipe import Recipe
-from vocaffect.runs import Run, beginning, build_network, loader, open_run, raw_features, split_of, validation_loader
+from vocaffect.runs import (
+    Run,
+    augment_options,
+    beginning,
+    build_network,
+    extractions,
+    has_stem,
+    kept,
+    loader,
+    open_run,
+    split_of,
+    training_trim,
+    validation_loader,
+)
 from vocaffect.sampling import clip_weights
 from vocaffect.sources import read_clips
 from vocaffect.splits import Split, audit
@@ -37,6 +54,8 @@ from vocaffect.training.progress import Progress
 from vocaffect.training.runtime import choose_device, environment
 from vocaffect.training.trainer import Loader
 from vocaffect.training.transfer import freeze, initialise
+
+Raw = Callable[[str, Path], NDArray[np.float32]]
 
 
 def start_run(
@@ -100,6 +119,7 @@ def train_run(
     on_batch: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
     on_taught: Callable[[int, int], None] = lambda done, total: None,
+    on_heard: Callable[[int, int], None] = lambda done, total: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Progress:
     """Train a run to its end; after each epoch metrics.jsonl and training_history.png tell how it goes.
@@ -112,6 +132,7 @@ def train_run(
         on_batch: hears how many batches of an epoch are done, of how many.
         on_epoch: hears how training stands after each epoch.
         on_taught: hears about how many clips a teacher has been asked, of how many.
+        on_heard: hears of how many clips features are there, or what a frozen encoder says, of how many.
         on_note: hears sentences about what was loaded, held still, or is to be known of a teacher.
 
     Raises:
@@ -124,14 +145,14 @@ def train_run(
     fixed = lesson.live is None and not run.recipe.clips_change
     if options.cache_dir and not fixed:
         on_note(f"training clips change from epoch to epoch: {options.cache_dir} serves validation alone")
-    training, validation = _loaders(run, lesson, fixed)
     torch.manual_seed(run.recipe.seed)
     network = build_network(run)
+    frozen = freeze(network, options.freeze)
+    network.model.load()
+    training, validation = _loaders(run, lesson, fixed, network if has_stem(run.recipe, network) else None, on_heard)
     dataset = training.batches.dataset
     assert isinstance(dataset, EmotionDataset)
     _fit(network, dataset, run.recipe)
-    frozen = freeze(network, options.freeze)
-    network.prepare(torch.from_numpy(dataset.samples(index)) for index in range(len(dataset)))
     resume = resume and ranks.first(lambda: bool(checkpoint.resumable(run.folder)))
     source = beginning(run.recipe)
     if source is not None and not resume:
@@ -173,13 +194,23 @@ def train_run(
     return progress
 
 
-def _loaders(run: Run, lesson: Lesson, fixed: bool = False) -> tuple[Loader, Loader]:
+def _loaders(
+    run: Run,
+    lesson: Lesson,
+    fixed: bool = False,
+    stem: Network | None = None,
+    on_heard: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Loader, Loader]:
     data, options = run.recipe.data, run.recipe.training
-    trim_db = run.recipe.frontend.silence_db if data.trim_silence else None
+    trim_db, raws = training_trim(run.recipe), []
+    if fixed:
+        ways = extractions(run.recipe, trim_db, stem)
+        done, total = count(1), len(ways) * len(lesson.clips)
+        raws = [_watched(kept(run.recipe, way), lambda: on_heard(next(done), total)) for way in ways]
     training = dataset_class(lesson.clips)(
         lesson.clips,
         run.labels,
-        augment=_augment_options(run.recipe),
+        augment=None if fixed else augment_options(run.recipe),
         seed=run.recipe.seed,
         trim_db=trim_db,
         margin_s=data.margin_s,
@@ -187,33 +218,54 @@ def _loaders(run: Run, lesson: Lesson, fixed: bool = False) -> tuple[Loader, Loa
         soft=lesson.soft,
         mixup_alpha=options.mixup_alpha,
         teacher=lesson.live,
-        raw=raw_features(run, trim_db) if fixed else None,
+        raw=raws[0] if raws else None,
+        others=raws[1:],
     )
     share = (ranks.rank(), ranks.world())
     weights, seed = clip_weights(lesson.clips, data.sampling, data.balance), run.recipe.seed
     batches = loader(training, options.batch_size, seed, True, options.workers, share, weights, data.shuffle_buffer)
-    return batches, validation_loader(run, share)
+    return batches, validation_loader(run, share, stem)
+
+
+def _watched(raw: Raw, tell: Callable[[], None]) -> Raw:
+    """The same function, which tells whenever it is done."""
+
+    def get(sound: str, path: Path) -> NDArray[np.float32]:
+        found = raw(sound, path)
+        tell()
+        return found
+
+    return get
 
 
 def _fit(network: Network, dataset: EmotionDataset, recipe: Recipe) -> None:
-    """Give the front end the mean and deviation of the training clips, and those of each corpus if so asked."""
-    clips = (torch.from_numpy(dataset.samples(index)) for index in range(len(dataset)))
-    if recipe.data.statistics == "pooled":
-        network.frontend.fit(clips)
-        return
+    """Give front end and model what they measure of the training clips; each corpus its own mean, if so asked."""
+
+    def clips() -> Iterator[Tensor]:
+        return (torch.from_numpy(dataset.samples(index)) for index in range(len(dataset)))
+
     names = sorted(set(dataset.corpora))
     pooled = [names.index(name) for name in names if name not in recipe.data.train_only]
-    network.frontend.fit(clips, [names.index(corpus) for corpus in dataset.corpora], pooled)
-
-
-def _augment_options(recipe: Recipe) -> AugmentOptions | None:
-    return AugmentOptions(**recipe.augment.model_dump(exclude={"enabled"})) if recipe.augment.enabled else None
+    if dataset.samples(0).ndim == 3:
+        pass  # the frozen beginning of the model has heard the clips, and needs no front end any more
+    elif recipe.data.statistics == "pooled":
+        network.frontend.fit(clips())
+    else:
+        network.frontend.fit(clips(), [names.index(corpus) for corpus in dataset.corpora], pooled)
+    network.measure(clips())
 
 
 def _refuse_unknown(run: Run) -> None:
     """Refuse, before anything is written, what a recipe names and nobody knows."""
-    build_network(run)
-    options, augment = run.recipe.training, _augment_options(run.recipe)
+    network = build_network(run)
+    options, augment = run.recipe.training, augment_options(run.recipe)
+    freeze(network, options.freeze)
+    if options.copies and (run.recipe.clips_change or not augment or not has_stem(run.recipe, network)):
+        raise VocaffectError(
+            "training.copies is for augmented clips before a frozen encoder: set augment.enabled and training.freeze: "
+            "['model.encoder.*'], without masking, mixup, crop_s and init_from; or set it to 0"
+        )
+    extractions(run.recipe, None, network if options.copies else None)
     build_loss(options.loss.name, **options.loss.parameters)
     class_weights(options.class_weights, run.labels, ())
     clip_weights(run.split.of(run.manifest)[0], run.recipe.data.sampling, run.recipe.data.balance)

@@ -13,6 +13,7 @@ from vocaffect.audio import read_clip
 from vocaffect.bundle import golden_of, read_card, unseal, write_bundle
 from vocaffect.card import Card
 from vocaffect.corpora import corpus_names, get_corpus
+from vocaffect.encoders.store import KNOWN
 from vocaffect.ensemble import reference_of
 from vocaffect.errors import VocaffectError
 from vocaffect.export import bundle_in_python, describe, refuse_plain, write_recognizer
@@ -115,7 +116,7 @@ def _description(
             "manifest_hash": run.manifest.hash,
             "metrics": metrics,
             "normalisation": {"statistics_of": list(statistics_of(run))},
-            **terms(learned_from(run)),
+            **terms(learned_from(run), network.model.pretrained),
         },
     }
 
@@ -146,16 +147,19 @@ def tested(folder: Path) -> dict[str, Any]:
     }
 
 
-def terms(corpora: Collection[str]) -> dict[str, Any]:
-    """Licence, intended use and limits of whatever has learned from these corpora."""
+def terms(corpora: Collection[str], pretrained: str | None = None) -> dict[str, Any]:
+    """Licence, intended use and limits of whatever has learned from these corpora, on a pretrained encoder or none."""
     licences = []
     for name in sorted(corpora):
         known = get_corpus(name) if name in corpus_names() else None
         licences.append(f"{name}: {known.licence if known else 'as its owner says'}")
-    data = "; ".join(licences)
+    data, begun = "; ".join(licences), ""
+    if pretrained:
+        licence = KNOWN[pretrained].licence if pretrained in KNOWN else "as its owner says"
+        begun = f", and begun with {pretrained}: {licence}"
     return {
         "licence": {
-            "weights": f"bound by the terms of the data they were learned from ({data})",
+            "weights": f"bound by the terms of the data they were learned from ({data}){begun}",
             "data": data,
         },
         "intended_use": INTENDED_USE,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vocaffect import __version__, audio, datasets, features, pcm
 from vocaffect.audio import AudioError, read_clip, read_source
@@ -51,10 +52,22 @@ class Extraction:
 
     def __call__(self, samples: Samples) -> Raw:
         """A clip ``(num_samples,)`` to what `FrontEnd.raw` says of it, ``(num_frames, num_raw)``; at least a frame."""
-        heard = from_pcm(to_int16(samples, self.trim_db, self.margin_s))
+        heard = self.heard(from_pcm(to_int16(samples, self.trim_db, self.margin_s)))
         filled = np.pad(heard, (0, max(0, self.module.hop - len(heard))))
         with torch.inference_mode():
-            return np.asarray(self.module.raw(torch.from_numpy(filled)[None])[0].numpy())
+            return np.asarray(self.computed(torch.from_numpy(filled)[None])[0].numpy())
+
+    def heard(self, samples: Samples) -> Samples:
+        """What becomes of a trimmed clip before anything is computed: nothing."""
+        return samples
+
+    def computed(self, samples: Tensor) -> Tensor:
+        """Samples ``(1, num_samples)`` to the values, with the batch in front."""
+        return self.module.raw(samples)
+
+    def code(self) -> list[Path]:
+        """Files that decide what comes out, beside those of the features."""
+        return []
 
     def settings(self) -> dict[str, Any]:
         """All that the values depend on beside the clip, code included; deltas are taken later and not among it.
@@ -68,7 +81,7 @@ class Extraction:
             "features": {name: _parameters(thing, given[name]) for name, thing in things.items()},
             "frontend": {name: self.frontend[name] for name in self.frontend if name not in ("features", "deltas")},
             "trim": None if self.trim_db is None else {"below_db": self.trim_db, "margin_s": self.margin_s},
-            "code": _code(things),
+            "code": _code(things, self.code()),
             "versions": {"vocaffect": __version__, "torch": torch.__version__},
         }
 
@@ -160,13 +173,14 @@ def _parameters(thing: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return {each.name: each.default for each in known if each.default is not each.empty} | dict(given)
 
 
-def _code(things: Mapping[str, Any]) -> str:
+def _code(things: Mapping[str, Any], more: Iterable[Path] = ()) -> str:
     """A SHA-256 over every file that decides what comes out."""
     files = {
         Path(audio.__file__),
         Path(datasets.__file__),
         Path(pcm.__file__),
         *Path(features.__file__).parent.glob("*.py"),
+        *more,
     }
     for name, thing in things.items():
         try:

@@ -158,6 +158,9 @@ class Training(Section):
     crop_s: float | None = Field(None, gt=0, description="train on random stretches of at most this length")
     checkpoint_every: int = Field(10, ge=1, description="epochs between kept checkpoints")
     init_from: str | None = Field(None, description="a run's folder or a safetensors file to begin with")
+    copies: int = Field(
+        0, ge=0, description="augmented ways beside the clean one that a frozen encoder hears clips in, computed once"
+    )
     freeze: tuple[str, ...] = Field((), description="patterns of parameters that do not learn, as model.lstm.*")
     amp: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
@@ -225,7 +228,8 @@ class Recipe(Section):
     def clips_change(self) -> bool:
         """Whether training hears a clip otherwise in each epoch, so that its features cannot be computed once."""
         training = self.training
-        return self.augment.enabled or training.crop_s is not None or training.mixup_alpha > 0
+        augmented = self.augment.enabled and not training.copies
+        return augmented or training.crop_s is not None or training.mixup_alpha > 0
 
     @field_validator("plugins", mode="before")
     @classmethod

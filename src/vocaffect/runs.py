@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from vocaffect.augment import AugmentOptions
 from vocaffect.datasets import EmotionDataset, StreamingEmotionDataset, collate, dataset_class
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
+from vocaffect.files import cache_folder
+from vocaffect.labels import EMOTIONS
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
 from vocaffect.models.eight_bits import in_eight_bits
@@ -19,10 +23,12 @@ from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.sampling import BucketSampler, StreamSampler
 from vocaffect.splits import Split, make_split
+from vocaffect.takes import Take
 from vocaffect.tar import is_there
 from vocaffect.training import checkpoint
 from vocaffect.training.stopping import ignore_signals
 from vocaffect.training.trainer import Loader
+from vocaffect.training.transfer import freeze
 
 EVALUATION_BATCH = 32
 
@@ -113,14 +119,31 @@ def statistics_of(run: Run) -> tuple[str, ...]:
 
 def build_network(run: Run) -> Network:
     """The network that a run's recipe describes, not yet trained."""
-    frontend = FrontEnd(**run.recipe.frontend.model_dump())
-    model = build_model(
-        run.recipe.model.name,
-        num_features=frontend.num_features,
-        num_labels=len(run.labels),
-        **run.recipe.model.parameters,
-    )
-    return Network(frontend, model)
+    return network_of(run.recipe, len(run.labels))
+
+
+def network_of(recipe: Recipe, num_labels: int) -> Network:
+    """The network that a recipe describes, not yet trained."""
+    frontend = FrontEnd(**recipe.frontend.model_dump())
+    given = {"num_features": frontend.num_features, "num_labels": num_labels}
+    return Network(frontend, build_model(recipe.model.name, **given, **recipe.model.parameters))
+
+
+def has_stem(recipe: Recipe, network: Network) -> bool:
+    """Whether what the model begins with says the same of a clip from first to last, so that it can be kept."""
+    masking = recipe.masking
+    return network.model.still and beginning(recipe) is None and not (masking.time_masks or masking.feature_masks)
+
+
+def stem_of(recipe: Recipe) -> Network | None:
+    """A network whose model begins as that of a recipe's runs does, if what it says can be kept."""
+    torch.manual_seed(recipe.seed)
+    network = network_of(recipe, len(EMOTIONS))
+    freeze(network, recipe.training.freeze)
+    if not has_stem(recipe, network):
+        return None
+    network.model.load()
+    return network
 
 
 def trained_network(run: Run) -> Network:
@@ -130,24 +153,45 @@ def trained_network(run: Run) -> Network:
     return in_eight_bits(network) if run.recipe.export.weights == "int8" else network.eval()
 
 
-def raw_features(run: Run, trim_db: float | None) -> Callable[[str, Path], NDArray[np.float32]]:
-    """A function from a clip's SHA-256 and file to its raw features, which come from the recipe's cache if it has one.
+def training_trim(recipe: Recipe) -> float | None:
+    """The level below which clips are trimmed in training."""
+    return recipe.frontend.silence_db if recipe.data.trim_silence else None
 
-    For clips that stay as they are; ``trim_db`` is as in `vocaffect.datasets.EmotionDataset`.
+
+def augment_options(recipe: Recipe) -> AugmentOptions | None:
+    """What may happen to training clips, if anything may."""
+    return AugmentOptions(**recipe.augment.model_dump(exclude={"enabled"})) if recipe.augment.enabled else None
+
+
+def extractions(recipe: Recipe, trim_db: float | None, network: Network | None = None) -> list[Extraction]:
+    """What is computed once of training clips: raw features, or all that the frozen beginning of a network says."""
+    frontend, margin = recipe.frontend.model_dump(), recipe.data.margin_s
+    if network is None:
+        return [Extraction(frontend, trim_db, margin)]
+    take = Take(frontend, trim_db, margin, network=network, options=augment_options(recipe), seed=recipe.seed)
+    return [replace(take, number=number) for number in range(recipe.training.copies + 1)]
+
+
+def kept(recipe: Recipe, extraction: Extraction) -> Callable[[str, Path], NDArray[np.float32]]:
+    """A function from a clip's SHA-256 and file to what is computed of it, which comes from a cache.
+
+    Raw features have one where the recipe names it; what takes long to compute has one anyway.
     """
-    cache = run.recipe.training.cache_dir
-    extraction = Extraction(run.recipe.frontend.model_dump(), trim_db, run.recipe.data.margin_s)
-    return extraction.kept_in(Path(cache) if cache else None)
+    named = recipe.training.cache_dir
+    folder = Path(named) if named else cache_folder() / "features" if isinstance(extraction, Take) else None
+    return extraction.kept_in(folder)
 
 
-def validation_loader(run: Run, share: tuple[int, int] = (0, 1)) -> Loader:
+def validation_loader(run: Run, share: tuple[int, int] = (0, 1), network: Network | None = None) -> Loader:
     """The held-out speakers' whole clips, sorted by length; the training clips, where nobody is held out.
 
-    Their silence is not cut off: a score that leaves it out says nothing about a recogniser that hears it.
+    Their silence is not cut off: a score that leaves it out says nothing about a recogniser that hears it. If a
+    network is given, it is what its frozen beginning says of them.
     """
     training, validation, _ = run.split.of(run.manifest)
     manifest = validation if len(validation) else training
-    dataset = dataset_class(manifest)(manifest, run.labels, raw=raw_features(run, None))
+    raw = kept(run.recipe, extractions(run.recipe, None, network)[0])
+    dataset = dataset_class(manifest)(manifest, run.labels, raw=raw)
     return loader(dataset, EVALUATION_BATCH, 0, False, 0, share)
 
 

@@ -11,7 +11,6 @@ from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
 from vocaffect.models import Network, build_model
 from vocaffect.models.encoder import EncoderModel, Statistics
-from vocaffect.models.memory import Memory, spoken
 
 TINY = {"model_type": "moonshine", "hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
 
@@ -39,75 +38,66 @@ def frozen(**parameters: Any) -> EncoderModel:
 
 
 def test_statistics_are_those_of_the_active_frames() -> None:
-    layers, active = noise(2, 3, 40, 6), (torch.arange(40) % 3 > 0).float()[None, :, None].expand(2, -1, -1)
+    layers, active = noise(2, 40, 3, 6), (torch.arange(40) % 3 > 0).float()[None, :, None].expand(2, -1, -1)
     found = Statistics(6, attention=False)(layers, active)
-    kept = layers[:, :, torch.arange(40) % 3 > 0]
-    assert torch.allclose(found, torch.cat([kept.mean(2), kept.std(2, correction=0)], dim=-1), atol=1e-3)
+    kept = layers[:, torch.arange(40) % 3 > 0]
+    assert torch.allclose(found, torch.cat([kept.mean(1), kept.std(1, correction=0)], dim=-1), atol=1e-3)
 
 
 def test_attention_weighs_frames_and_never_silence() -> None:
     torch.manual_seed(3)
-    pool, layers = Statistics(6, attention=True), noise(1, 1, 40, 6)
+    pool, layers = Statistics(6, attention=True), noise(1, 40, 1, 6)
     active = (torch.arange(40) < 30).float()[None, :, None]
     found = pool(layers, active)
-    assert torch.allclose(found, pool(layers[:, :, :30], active[:, :30]), atol=1e-6)
+    assert torch.allclose(found, pool(layers[:, :30], active[:, :30]), atol=1e-6)
     assert not torch.allclose(found, Statistics(6, attention=False)(layers, active), atol=1e-3)
 
 
 @pytest.mark.parametrize("attention", [False, True])
 @torch.inference_mode()
-def test_what_is_remembered_is_what_would_be_found(attention: bool) -> None:
-    """Alone or filled up with silence among longer clips; and nothing is found twice."""
+def test_what_the_stem_says_stands_for_samples(attention: bool) -> None:
+    """Of a clip alone, filled up among longer ones afterwards as batches are."""
     given = clips(60, 41, 22)
     network = frozen(attention=attention)
+    stems = [network.stem(*clip)[0] for clip in given]
+    assert all(stem.shape[1:] == (3, 16 if attention else 32) for stem in stems)
     features = torch.nn.utils.rnn.pad_sequence([clip[0] for clip, _ in given], batch_first=True)
     active = torch.nn.utils.rnn.pad_sequence([heard[0] for _, heard in given], batch_first=True)
-    fresh = network(features, active)[0]
-    network._memory = Memory(10)
-    first, again = network(features, active)[0], network(features, active)[0]
-    assert torch.allclose(first, fresh, atol=1e-5)
-    assert torch.equal(first, again)
-    assert len(network._memory) == 3
-    for row, (clip, heard) in enumerate(given):
-        assert torch.allclose(network(clip, heard)[0][0, -1], first[row, -1], atol=1e-6)
-    assert len(network._memory) == 3
+    found = network(torch.nn.utils.rnn.pad_sequence(stems, batch_first=True), torch.ones(3, 1, 1))[0][:, -1]
+    assert torch.allclose(found, network(features, active)[0][:, -1], atol=1e-5)
 
 
-def test_memory_stops_where_it_is_full() -> None:
-    memory, asked = Memory(1 / 1024), []
-
-    def find(question: Tensor) -> tuple[Tensor, ...]:
-        asked.append(question)
-        return (question + torch.zeros(100),)
-
-    for _ in range(2):
-        for question in range(4):
-            assert memory.recall(find, torch.tensor(float(question)))[0][0] == question
-    assert len(memory) == 2
-    assert len(asked) == 4 + 2
+def test_the_stems_settings_are_those_of_its_weights_and_layers() -> None:
+    network, other = frozen(), frozen(layers=[1])
+    assert network.stem_settings() == frozen(dropout=0.5, hidden_size=7).stem_settings()
+    assert network.stem_settings() != other.stem_settings()
+    assert network.stem_settings() != frozen(attention=True).stem_settings()
+    before = network.stem_settings()
+    with torch.no_grad():
+        next(network.encoder.parameters()).view(-1)[0] += 1e-6
+    assert network.stem_settings() != before
 
 
-def test_spoken_is_the_clip_up_to_its_last_sound() -> None:
-    features, active = noise(9, 4), torch.tensor([0.0, 1, 0, 1, 0, 0, 0, 0, 0])[:, None]
-    assert torch.equal(spoken(features, active)[0], features[:4])
-    assert len(spoken(features, torch.zeros(9, 1))[0]) == 1
+@torch.inference_mode()
+def test_silence_and_what_is_shorter_than_one_of_its_frames_give_numbers() -> None:
+    network = Network(FrontEnd({"waveform": {}}, win_s=0.010, level_prior_s=None), model()).eval()
+    for samples in (torch.zeros(2, 16_000), noise(2, 160), noise(2, 400)):
+        assert torch.isfinite(network(samples)[0].logits).all()
 
 
-def test_preparing_standardises_what_the_head_hears() -> None:
+def test_measuring_standardises_what_the_head_hears() -> None:
     network, given = frozen(), clips(60, 41, 22, 35)
-    network.prepare(given)
-    assert network._memory is not None
-    assert len(network._memory) == 4
+    network.measure(given)
     found = torch.cat([(network._statistics(*clip) - network.mean) / network.deviation for clip in given])
     assert found.mean(0).abs().max() < 1e-4
     steady = network.deviation > 1.01e-4
     assert (found.std(0, correction=0)[steady] - 1).abs().max() < 1e-3
 
 
-def test_what_learns_is_not_remembered() -> None:
+def test_all_of_it_may_learn() -> None:
     network = model()
-    network.prepare(clips(30, 40))
-    assert network._memory is None
+    assert not network.still
+    assert frozen().still
     network(*clips(30)[0])[0].sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
@@ -116,7 +106,7 @@ def test_parts_learn_by_themselves() -> None:
     network = model()
     for name, parameter in network.encoder.named_parameters():
         parameter.requires_grad_(name.startswith("layers.1"))
-    network.prepare(clips(30, 40))
+    assert not network.still
     network(*clips(30)[0])[0].sum().backward()
     learned = {name for name, parameter in network.encoder.named_parameters() if parameter.grad is not None}
     assert learned
@@ -130,4 +120,4 @@ def test_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     with pytest.raises(VocaffectError, match=r"layers names the layers to hear"):
         model(layers=[])
     with pytest.raises(EncoderError, match=r"encoders fetch moonshine-base.*sha256"):
-        model(encoder="moonshine-base", layers=[1]).prepare([])
+        model(encoder="moonshine-base", layers=[1]).load()

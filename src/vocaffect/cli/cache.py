@@ -2,9 +2,11 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,18 +70,20 @@ def fill_cache(
     recipe = _recipe(config, feature)
     folder = _folder(cache_dir, recipe.training.cache_dir)
     clips, counts = _clips(recipe if config else None, data_root), Counter[str]()
+    ways, processes = _extractions(recipe), workers or os.cpu_count() or 1
     with progress_bar("computing") as progress:
-        results = fill(_extraction(recipe), folder, clips, workers or os.cpu_count() or 1)
+        results = chain.from_iterable(fill(way, folder, clips, processes) for way in ways)
         for done, (told, error) in enumerate(results, 1):
             counts += told
             if error is not None:
                 counts["unreadable"] += 1
                 if counts["unreadable"] <= MOST_SHOWN:
                     typer.echo(f"error: {error}", err=True)
-            progress(done, len(clips))
+            progress(done, len(ways) * len(clips))
+    heard = f" in {len(ways)} ways" if len(ways) > 1 else ""
     damaged = f" ({counts['corrupted']:,} anew: what was there was damaged)" if counts["corrupted"] else ""
     typer.echo(
-        f"{folder}: {len(clips):,} clips, {counts['computed']:,} computed{damaged}, {counts['found']:,} there "
+        f"{folder}: {len(clips):,} clips{heard}, {counts['computed']:,} computed{damaged}, {counts['found']:,} there "
         f"already, {counts['unreadable']:,} unreadable"
     )
     if counts["unreadable"]:
@@ -96,6 +100,7 @@ def info(cache_dir: CacheDir = None) -> None:
     table = new_table("name", "features", "trimmed", "clips", "MB", numbers="clips MB")
     for each in stored(_folder(cache_dir)):
         features = ", ".join(f"{name} {_pairs(given)}".strip() for name, given in each.settings["features"].items())
+        features += _heard_by(each.settings)
         trim = each.settings["trim"]
         trimmed = f"below {trim['below_db']:g} dB" if trim else "no"
         table.add_row(each.name, features, trimmed, f"{each.num_clips:,}", f"{each.num_bytes / 1e6:,.1f}")
@@ -128,12 +133,13 @@ def _recipe(config: Path | None, features: list[str] | None) -> "Recipe":
     return recipe
 
 
-def _extraction(recipe: "Recipe") -> "Extraction":
-    """What training by the recipe computes of a clip."""
-    from vocaffect.precompute import Extraction
+def _extractions(recipe: "Recipe") -> "list[Extraction]":
+    """What training by the recipe computes of a clip; before a frozen encoder, what validation computes too."""
+    from vocaffect.runs import extractions, stem_of, training_trim
 
-    trim_db = recipe.frontend.silence_db if recipe.data.trim_silence else None
-    return Extraction(recipe.frontend.model_dump(), trim_db, recipe.data.margin_s)
+    network = stem_of(recipe)
+    ways = extractions(recipe, training_trim(recipe), network)
+    return ways if network is None else [*ways, extractions(recipe, None, network)[0]]
 
 
 def _clips(recipe: "Recipe | None", data_root: Path) -> list[Path]:
@@ -150,6 +156,16 @@ def _clips(recipe: "Recipe | None", data_root: Path) -> list[Path]:
         return [manifest.audio_path(utterance) for utterance in manifest]
     readers = resolve_corpora(recipe.data.corpus)
     return [reader.locate(data_root) / entry.path for reader in readers for entry in reader.collect(data_root)]
+
+
+def _heard_by(settings: Mapping[str, Any]) -> str:
+    """Which layers of which encoder have heard the clips, and in which way."""
+    stem, augment = settings.get("stem"), settings.get("augment")
+    if stem is None:
+        return ""
+    encoder = stem["encoder"] if isinstance(stem["encoder"], str) else stem["encoder"].get("model_type", "")
+    layers = " ".join(map(str, stem["layers"]))
+    return f", {encoder} {layers}" + (f", copy {augment['take']}" if augment else "")
 
 
 def _pairs(given: dict[str, object]) -> str:

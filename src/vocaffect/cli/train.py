@@ -160,6 +160,9 @@ def _train_one(
                 on_taught=lambda done, total: bar.update(
                     task, description="epoch 1" if done == total else "asking teachers", completed=done, total=total
                 ),
+                on_heard=lambda done, total: bar.update(
+                    task, description="epoch 1" if done == total else "hearing clips", completed=done, total=total
+                ),
                 on_note=console.print,
             )
         except StopAskedError as stopped:

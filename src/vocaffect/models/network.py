@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 from vocaffect.errors import VocaffectError
-from vocaffect.features import FrontEnd, FrontEndState
+from vocaffect.features import FrontEnd, FrontEndOutput, FrontEndState
 from vocaffect.models.registry import Model
 
 
@@ -54,16 +54,24 @@ class Network(nn.Module):
         """All zeros."""
         return NetworkState(self.frontend.initial_state(batch), self.model.initial_state(batch))
 
-    def prepare(self, clips: Iterable[Tensor]) -> None:
-        """Let the model take over what was learned elsewhere, and measure the training clips ``(num_samples,)``."""
-        device = self.frontend.mean.device
-        self.model.prepare(self.frontend(clip[None].to(device))[0] for clip in clips)
+    def measure(self, clips: Iterable[Tensor]) -> None:
+        """Let the model measure the training clips, each as `heard` takes it, without the batch."""
+        self.model.measure(self.heard(clip[None].to(self.frontend.mean))[0] for clip in clips)
+
+    def heard(
+        self, samples: Tensor, state: FrontEndState | None = None, clips: Tensor | None = None
+    ) -> tuple[FrontEndOutput, FrontEndState]:
+        """What the front end says; what a model's stem has said of clips, with four dimensions, passes it by."""
+        if samples.dim() == 4:
+            return FrontEndOutput(samples, samples.new_ones(*samples.shape[:2], 1)), self.frontend.initial_state(1)
+        heard: tuple[FrontEndOutput, FrontEndState] = self.frontend(samples, state, clips)
+        return heard
 
     def forward(self, samples: Tensor, state: NetworkState | None = None) -> tuple[NetworkOutput, NetworkState]:
         """Samples ``(batch, num_samples)`` in [-1, 1] at 16 kHz to a `NetworkOutput` and the next state."""
         if state is None:
             state = NetworkState(*(_on(part, samples) for part in self.initial_state(samples.shape[0])))
-        (features, active), frontend = self.frontend(samples, state.frontend)
+        (features, active), frontend = self.heard(samples, state.frontend)
         logits, model = self.model(features, active, state.model or None)
         return NetworkOutput(logits, features, active), NetworkState(frontend, model)
 

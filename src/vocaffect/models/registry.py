@@ -23,13 +23,31 @@ class Model(nn.Module):
 
     streaming: Literal["frame", "window"] = "frame"
     hears: Literal["features", "waveform"] = "features"
+    pretrained: str | None = None
+    """The name of the pretrained encoder that it begins with."""
 
-    def prepare(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Before training: take over what was learned elsewhere, or measure the training clips; most need neither.
+    def load(self) -> None:
+        """Before training: take over what was learned elsewhere; most models begin with nothing."""
+
+    def measure(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Before training, after `load`: measure the training clips; most models need not.
 
         Args:
-            clips: ``features`` and ``active`` of each training clip, as a batch of one.
+            clips: ``features`` and ``active`` of each, as a batch of one.
         """
+
+    @property
+    def still(self) -> bool:
+        """Whether `stem` does not learn, so that what it says of a clip can be computed once and kept."""
+        return False
+
+    def stem(self, features: Tensor, active: Tensor) -> Tensor:
+        """What the model begins with, ``(batch, length, height, width)``; `forward` takes it in place of features."""
+        raise NotImplementedError
+
+    def stem_settings(self) -> dict[str, Any]:
+        """All that `stem` depends on beside features and code; JSON can hold it."""
+        raise NotImplementedError
 
     def initial_state(self, batch: int) -> tuple[Any, ...]:
         """A fresh state, all zeros; a model without memory has none."""

@@ -134,7 +134,7 @@ class Trainer:
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features with SpecAugment's masks, each a function of (seed, epoch, clip), and where something sounds."""
         frontend, options = self.network.frontend, self.options
-        (features, active), _ = frontend(batch.samples, clips=batch.places[:, 1])
+        (features, active), _ = self.network.heard(batch.samples, clips=batch.places[:, 1])
         planes, hop = frontend.deltas.order + 1, frontend.hop
         places = (batch.num_frames, batch.places)
         return mask(features, *places, options.masking, seed=options.seed, planes=planes, hop=hop), active

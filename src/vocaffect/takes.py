@@ -1,0 +1,83 @@
+"""What a model's frozen beginning says of clips, clean and in a few augmented ways: computed once, then kept.
+
+A pretrained encoder takes a hundred times longer than the head that learns on it. Where nothing in it learns, each clip
+is heard in so many takes before the first epoch, and each epoch is given the next of them.
+"""
+
+import hashlib
+import inspect
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vocaffect import augment, encoders
+from vocaffect.augment import AugmentOptions, Sounds, apply, draw
+from vocaffect.errors import VocaffectError
+from vocaffect.models import Network
+from vocaffect.precompute import Extraction, Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Take(Extraction):
+    """One way of hearing clips; what is drawn for a clip is a function of (seed, number, what it sounds like).
+
+    Args:
+        network: its model's stem is what speaks.
+        number: 0 for clips as they are.
+        options: what may happen to clips in the other takes.
+        seed: of what happens.
+
+    Raises:
+        VocaffectError: if clips are to be mixed with others, of which a cache would know nothing.
+    """
+
+    network: Network
+    number: int = 0
+    options: AugmentOptions | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse babble."""
+        if self.number and self.options and "babble" in self.options.noises:
+            raise VocaffectError(
+                "babble is of other training clips, so it cannot be computed once: take it out of augment.noises, or "
+                "set training.copies to 0"
+            )
+
+    @cached_property
+    def sounds(self) -> Sounds:
+        """Recorded noises and rooms."""
+        return Sounds.of(self.options or AugmentOptions())
+
+    def heard(self, samples: Samples) -> Samples:
+        """A clip with what happens to it in this take."""
+        if not self.number:
+            return samples
+        clip = int.from_bytes(hashlib.sha256(samples.tobytes()).digest()[:8])
+        return apply(samples, draw(np.random.default_rng([self.seed, self.number, clip]), self.options), self.sounds)
+
+    def computed(self, samples: Tensor) -> Tensor:
+        """Samples ``(1, num_samples)`` to what the stem says, frame by frame in half precision."""
+        network = self.network.eval()
+        (features, active), _ = network.frontend(samples)
+        said = network.model.stem(features, active)
+        return said.half() if said.shape[1] > 1 else said
+
+    def settings(self) -> dict[str, Any]:
+        """Those of features, of the stem, and of what happens to clips."""
+        happens = None
+        if self.number:
+            recordings = {path.name: path.stat().st_size for path in (*self.sounds.noises, *self.sounds.rooms)}
+            happens = asdict(self.options or AugmentOptions())
+            happens |= {"recordings": recordings, "seed": self.seed, "take": self.number}
+        return super().settings() | {"stem": self.network.model.stem_settings(), "augment": happens}
+
+    def code(self) -> list[Path]:
+        """The files of encoders, of the model, and of augmentation where there is any."""
+        packages = [encoders, *([augment] if self.number else [])]
+        files = [path for package in packages for path in Path(str(package.__file__)).parent.glob("*.py")]
+        return [*files, Path(inspect.getfile(type(self.network.model)))]
