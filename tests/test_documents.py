@@ -79,8 +79,11 @@ def test_every_command_shown_exists_with_its_options(command: str) -> None:
     words = shlex.split(command)[1:]
     words = words[: next((at for at, word in enumerate(words) if word in SHELL), len(words))]
     parser = command_line()
-    while hasattr(parser, "commands"):
+    while words and words[0] in getattr(parser, "commands", {}):
         parser = parser.commands[words.pop(0)]
+    if hasattr(parser, "commands"):
+        assert parser.invoke_without_command, words
+        assert words[0].startswith("-")
     with pytest.raises(typer.Exit) if "--help" in words else nullcontext():
         parser.make_context(parser.name, words)
 

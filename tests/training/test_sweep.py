@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from vocaffect import sweep as sweeping
+from vocaffect import trials
 from vocaffect.cli import build_app
 from vocaffect.corpora import prepare
 from vocaffect.errors import VocaffectError
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.runs import split_of
 from vocaffect.search_space import Choice, Range, Space, parse, read_space, split_changes
-from vocaffect.sweep import alone, best_row, open_sweep, run_sweep
+from vocaffect.sweep import alone, open_sweep, run_sweep
 from vocaffect.training.progress import Progress
+from vocaffect.trials import best_row
 
 pytest.importorskip("optuna", reason="sweeps need the extra tune")
 
@@ -53,7 +55,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return progress
 
     monkeypatch.setattr(sweeping, "train_run", train_run)
-    monkeypatch.setattr(sweeping, "plot_trials", lambda *arguments: None)
+    monkeypatch.setattr(trials, "plot_trials", lambda *arguments: None)
     return ended
 
 
@@ -86,10 +88,10 @@ def test_stopped_are_those_that_lag_behind_the_median(
     pretended: list[Path], small: MakeRecipe, corpus: Path, tmp_path: Path
 ) -> None:
     rows = run_sweep(open_sweep(small("training.max_epochs=8"), RATE, tmp_path / "s", corpus), 12)
-    assert all(row["state"] == "whole" for row in rows[: sweeping.FIRST_WHOLE])
+    assert all(row["state"] == "whole" for row in rows[: trials.FIRST_WHOLE])
     stopped = [row for row in rows if row["state"] == "stopped"]
     assert stopped
-    assert all(sweeping.FIRST_EPOCHS <= row["epochs"] < 8 for row in stopped)
+    assert all(trials.FIRST_EPOCHS <= row["epochs"] < 8 for row in stopped)
     assert len(pretended) == 12 - len(stopped)
     for row in stopped:
         before = [curve_of(other)[row["epochs"] - 1] for other in rows[: row["trial"]] if other["state"] == "whole"]
@@ -203,11 +205,11 @@ def test_command_sweeps_and_goes_on(pretended: list[Path], small: MakeRecipe, co
     words = ["sweep", "--config", tmp_path / "recipe.yaml", "--sweep-name", "s", "--runs-dir", tmp_path]
     words += ["--data-root", corpus, "--space", tmp_path / "space.yaml", "--set", "training.batch_size=4"]
     words += ["--set", "training.learning_rate=log(1e-3,1e-1)"]
-    for trials, new in (("2", 2), ("3", 1)):
-        done = CliRunner().invoke(build_app(), [*map(str, words), "--trials", trials])
+    for count, new in (("2", 2), ("3", 1)):
+        done = CliRunner().invoke(build_app(), [*map(str, words), "--trials", count])
         assert done.exit_code == 0, done.output
         assert done.output.count("  UAR ") == new
-        assert f"best of {trials}: trial" in done.output
+        assert f"best of {count}: trial" in done.output
     kept = read_recipe(tmp_path / "s" / "best.yaml")
     assert kept.training.batch_size == 4
     assert kept.model.parameters["hidden_size"] in (4, 8)

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +32,8 @@ Examples:
 
     vocaffect cache --data-root ~/corpora --config configs/tcn_mel.yaml --workers 8
 
+    vocaffect cache --data-root ~/corpora --cache-dir cache --on ray://head:10001
+
     vocaffect cache info --cache-dir cache
 
     vocaffect cache clear --cache-dir cache
@@ -59,6 +61,9 @@ def fill_cache(
     config: Annotated[Path | None, typer.Option("--config", help="A recipe: its corpora, features, trimming.")] = None,
     cache_dir: CacheDir = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    on: Annotated[
+        str | None, typer.Option("--on", help="Work on Ray: 'ray' for this machine, 'ray://HOST:10001' for a cluster.")
+    ] = None,
 ) -> None:
     """Compute the features of all clips below a folder, or of a recipe's corpora."""
     if context.invoked_subcommand is not None:
@@ -71,8 +76,16 @@ def fill_cache(
     folder = _folder(cache_dir, recipe.training.cache_dir)
     clips, counts = _clips(recipe if config else None, data_root), Counter[str]()
     ways, processes = _extractions(recipe), workers or os.cpu_count() or 1
-    with progress_bar("computing") as progress:
-        results = chain.from_iterable(fill(way, folder, clips, processes) for way in ways)
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bar("computing"))
+        if on:
+            from vocaffect.cluster import connected, fill_on_ray
+
+            stack.enter_context(connected(on))
+            told_by = (fill_on_ray(way, folder, clips, recipe.plugins) for way in ways)
+        else:
+            told_by = (fill(way, folder, clips, processes) for way in ways)
+        results = chain.from_iterable(told_by)
         for done, (told, error) in enumerate(results, 1):
             counts += told
             if error is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vocaffect.cli.train import DataRoot, Track, corpora_root, new_bar, new_console, run_folder
+from vocaffect.cli.train import DataRoot, On, Track, corpora_root, new_bar, new_console, run_folder
 from vocaffect.errors import need_extra
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ Examples:
     vocaffect sweep --config configs/lstm_mfcc.yaml --sweep-name rate --set 'training.learning_rate=log(1e-4,1e-2)'
 
     vocaffect sweep --config configs/lstm_mfcc.yaml --sweep-name wide --space space.yaml --trials 50
+
+    vocaffect sweep --config configs/lstm_mfcc.yaml --sweep-name far --space space.yaml --on ray://head:10001
 """
 
 
@@ -49,15 +51,17 @@ def sweep(
     ] = "sqlite",
     runs_dir: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
     track: Track = None,
+    on: On = None,
 ) -> None:
     """Try values of a recipe's keys."""
     need_extra("training", "train", "torch", "onnx", "safetensors", "yaml", "matplotlib")
     need_extra("sweeping", "tune", "optuna", "sqlalchemy", "filelock")
     from vocaffect.recipe import read_recipe
     from vocaffect.search_space import read_space, split_changes
-    from vocaffect.sweep import best_row, open_sweep, run_sweep
+    from vocaffect.sweep import open_sweep, run_sweep
     from vocaffect.tracking import check
     from vocaffect.training.stopping import StopAskedError
+    from vocaffect.trials import best_row
 
     check(track or [])
     plain, ranges = split_changes(changes or [])
@@ -75,7 +79,14 @@ def sweep(
             progress_bar.update(task, completed=row["trial"] + 1)
 
         try:
-            rows = run_sweep(opened, trials, storage=storage, track=track or [], on_epoch=on_epoch, on_trial=on_trial)
+            options: dict[str, Any] = {"storage": storage, "track": track or [], "on_trial": on_trial}
+            if on:
+                from vocaffect.cluster import connected, sweep_on_ray
+
+                with connected(on):
+                    rows = sweep_on_ray(opened, trials, **options)
+            else:
+                rows = run_sweep(opened, trials, **options, on_epoch=on_epoch)
         except (StopAskedError, KeyboardInterrupt) as stopped:
             progress_bar.stop()
             screen.print(f"stopped; the same command goes on with {folder}")

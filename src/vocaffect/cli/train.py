@@ -23,6 +23,10 @@ Track = Annotated[
     list[str] | None,
     typer.Option("--track", help="Send each epoch's numbers to tensorboard or mlflow too. Repeatable."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option("--on", help="Work on Ray: 'ray' for this machine, 'ray://HOST:10001' for a cluster."),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="VOCAFFECT_DATA", help="Where the corpora lie.", show_default=False),
@@ -46,6 +50,8 @@ Examples:
     vocaffect train --config configs/tcn_mel.yaml --run-name student --teacher runs/first,other.onnx --temperature 3
 
     torchrun --nproc-per-node 2 -m vocaffect.cli train --config configs/lstm_mfcc.yaml --run-name two
+
+    vocaffect train --config configs/lstm_mfcc.yaml --run-name far --on ray://head:10001 --processes 4
 """
 
 
@@ -82,6 +88,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train though the split leaks.")] = False,
     track: Track = None,
+    on: On = None,
+    processes: Annotated[int, typer.Option(min=1, help="On Ray: how many share every batch.")] = 1,
 ) -> None:
     """Train a recogniser by a recipe."""
     _need_train_extra()
@@ -94,6 +102,8 @@ def train(
     from vocaffect.training import ranks
 
     check(track or [])
+    if processes > 1 and not on:
+        raise VocaffectError("--processes is for Ray: add --on ray, or start as many by torchrun")
     ranks.join()
     changes = [
         *(changes or []),
@@ -114,13 +124,15 @@ def train(
 
     manifest = ranks.first(read)
     if folds != "all":
-        _train_one(recipe, folder, root, manifest, resume, allow_leak, track or [], console)
+        _train_one(recipe, folder, root, manifest, resume, allow_leak, track or [], console, on, processes)
         return
     data = recipe.data
     for fold in range(1, num_folds(data.protocol, manifest, data.num_folds, data.train_only) + 1):
         one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
         console.print(f"fold {fold}")
-        _train_one(one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, track or [], console)
+        _train_one(
+            one, folder / f"fold_{fold}", root, manifest, resume, allow_leak, track or [], console, on, processes
+        )
 
 
 def _train_one(
@@ -132,6 +144,8 @@ def _train_one(
     allow_leak: bool,
     track: list[str],
     console: "Console",
+    on: str | None = None,
+    processes: int = 1,
 ) -> None:
     from vocaffect.experiment import start_run, train_run
     from vocaffect.packing import recognizer_of
@@ -152,19 +166,25 @@ def _train_one(
             bar.update(task, description=f"epoch {progress.epoch + 1}", completed=0)
 
         try:
-            progress = train_run(
-                run,
-                resume=resume,
-                on_batch=lambda done, total: bar.update(task, completed=done, total=total),
-                on_epoch=on_epoch,
-                on_taught=lambda done, total: bar.update(
-                    task, description="epoch 1" if done == total else "asking teachers", completed=done, total=total
-                ),
-                on_heard=lambda done, total: bar.update(
-                    task, description="epoch 1" if done == total else "hearing clips", completed=done, total=total
-                ),
-                on_note=console.print,
-            )
+            if on:
+                from vocaffect.cluster import connected, train_on_ray
+
+                with connected(on, processes):
+                    progress = train_on_ray(run, data_root, processes, on_epoch=on_epoch, on_note=console.print)
+            else:
+                progress = train_run(
+                    run,
+                    resume=resume,
+                    on_batch=lambda done, total: bar.update(task, completed=done, total=total),
+                    on_epoch=on_epoch,
+                    on_taught=lambda done, total: bar.update(
+                        task, description="epoch 1" if done == total else "asking teachers", completed=done, total=total
+                    ),
+                    on_heard=lambda done, total: bar.update(
+                        task, description="epoch 1" if done == total else "hearing clips", completed=done, total=total
+                    ),
+                    on_note=console.print,
+                )
         except StopAskedError as stopped:
             bar.stop()
             console.print(f"{stopped}, and saved; the same command with --resume goes on from there with {folder}")
