@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
@@ -43,6 +44,19 @@ def test_what_fits_is_loaded_and_the_rest_is_named(first: Run, small: Small) -> 
     own = wider.state_dict()
     assert all(torch.equal(own[name], best(first)[name]) for name in transfer.loaded)
     assert torch.equal(own["model.lstm.weight_hh_l1"], untouched)
+
+
+def test_a_safetensors_file_from_elsewhere_gives_what_fits(first: Run, small: Small, tmp_path: Path) -> None:
+    network, source = build_network(first), tmp_path / "elsewhere.safetensors"
+    bias = torch.arange(3.0)
+    save_file({"model.fc.bias": bias, "model.lstm.weight_ih_l0": torch.zeros(2, 2), "theirs": bias + 1}, source)
+    transfer = initialise(network, source)
+    assert transfer[:2] == (("model.fc.bias",), ("model.lstm.weight_ih_l0",))
+    assert transfer.unused == ("theirs",)
+    assert torch.equal(network.state_dict()["model.fc.bias"], bias)
+    source.write_bytes(source.read_bytes()[:-4])
+    with pytest.raises(VocaffectError, match=r"elsewhere\.safetensors is no whole checkpoint"):
+        initialise(network, source)
 
 
 def test_a_run_begins_there_and_held_parts_stay(first: Run, small: Small, corpus: Path, tmp_path: Path) -> None:

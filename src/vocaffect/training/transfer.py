@@ -4,7 +4,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
 from vocaffect.errors import VocaffectError
 from vocaffect.training import checkpoint
@@ -36,13 +37,12 @@ def initialise(network: nn.Module, source: Path) -> Transfer:
     """Load into a network what fits of a run's best model, or of a safetensors file.
 
     A tensor fits where its name and shape do. The front end's mean and deviation are among them, so that loaded
-    weights go on hearing what they learned to hear.
+    weights go on hearing what they learned to hear. A file from elsewhere has the names of ``network.state_dict()``.
 
     Raises:
         VocaffectError: if there is no such run or file, or nothing in it fits.
     """
-    found, _ = checkpoint.load(source / checkpoint.BEST if source.is_dir() else source)
-    given = {name.removeprefix("model."): tensor for name, tensor in found.items() if name.startswith("model.")}
+    given = _tensors(source / checkpoint.BEST if source.is_dir() else source)
     own = network.state_dict()
     shared = [name for name in own if name in given]
     loaded = tuple(name for name in shared if own[name].shape == given[name].shape)
@@ -55,6 +55,18 @@ def initialise(network: nn.Module, source: Path) -> Transfer:
         tuple(name for name in own if name not in given),
         tuple(name for name in given if name not in own),
     )
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, which is checked, or whatever a safetensors file from elsewhere holds."""
+    try:
+        with safe_open(path, "pt") as file:
+            if "sha256" not in (file.metadata() or {}):
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        pass  # what is wrong with it is said below
+    found, _ = checkpoint.load(path)
+    return {name.removeprefix("model."): tensor for name, tensor in found.items() if name.startswith("model.")}
 
 
 def freeze(network: nn.Module, patterns: tuple[str, ...]) -> tuple[str, ...]:
