@@ -91,6 +91,22 @@ def test_folds_of_any_manifest_test_every_clip_once_and_leak_nothing(
 
 
 @settings(deadline=None)
+@given(manifest=manifests(), seed=st.integers(0, 9))
+def test_each_speaker_is_left_out_once_with_those_whose_audio_is_the_same(manifest: Manifest, seed: int) -> None:
+    count = num_folds("speaker-loso", manifest, folds=2)
+    try:
+        splits = [make_split(manifest, "speaker-loso", fold, seed, 0.0) for fold in range(1, count + 1)]
+    except SplitError:
+        reject()
+    assert sorted(path for split in splits for path in split.test) == [u.path for u in manifest]
+    for split in splits:
+        assert not leaks_by_brute_force(manifest, split)
+        tested = split.of(manifest)[2]
+        first = {clip.sha256 for clip in tested if clip.speaker == tested.speakers[0]}
+        assert len(tested.speakers) == 1 or any(c.sha256 in first for c in tested if c.speaker != tested.speakers[0])
+
+
+@settings(deadline=None)
 @given(manifest=manifests(), parts=st.lists(st.sampled_from(SIDES), min_size=80, max_size=80))
 def test_the_auditor_agrees_with_brute_force(manifest: Manifest, parts: list[str]) -> None:
     sides = {side: tuple(u.path for u, part in zip(manifest, parts, strict=False) if part == side) for side in SIDES}
@@ -212,6 +228,8 @@ def bad_manifest(*speakers: str) -> Manifest:
         (RAVDESS, {"protocol": "speaker-kfold", "folds": 25}, "24 speakers cannot make 25 folds"),
         (ravdess_like(num_actors=5), {"protocol": "ravdess-luna5"}, r"needs 19 speakers .*first: ravdess-06"),
         (bad_manifest("own-a", ""), {"protocol": "speaker-kfold"}, "1 clips name no speaker"),
+        (bad_manifest("own-a", ""), {"protocol": "speaker-loso"}, "1 clips name no speaker"),
+        (bad_manifest("own-a", "own-a"), {"protocol": "speaker-loso"}, "nobody is left to train on"),
         (bad_manifest(), {"protocol": "all"}, "empty"),
         (bad_manifest("own-a", "own-a"), {"protocol": "all"}, "single speaker"),
     ],

@@ -18,13 +18,13 @@ from vocaffect.labels import EMOTIONS, LabelSet, emotion_of
 from vocaffect.manifest import Manifest
 from vocaffect.posteriors import Posteriors, average
 from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run
+from vocaffect.runs import UNLABELLED, Run
 from vocaffect.sources import read_clips
 from vocaffect.teachers import OnClip, Teacher, cautions, find_folds, teachers_of, together
 from vocaffect.training import ranks
 
-TEACHERS, UNLABELLED = "teachers.npz", "unlabelled.csv"
-"""In a run's folder: what the teachers say about its clean training clips; the clips that they alone label."""
+TEACHERS = "teachers.npz"
+"""In a run's folder: what the teachers say about its clean training clips."""
 NO_LABEL = ""
 """What stands for the emotion of a clip that only teachers speak about."""
 
@@ -208,8 +208,8 @@ def unheard(more: Manifest, run: Run) -> Manifest:
 
 def joined(manifest: Manifest, unlabelled: Manifest) -> Manifest:
     """Both manifests' clips under one root; those of the second have lost their labels."""
-    silenced = Manifest(unlabelled.root, tuple(replace(clip, emotion=NO_LABEL) for clip in unlabelled))
+    silenced = replace(unlabelled, utterances=tuple(replace(clip, emotion=NO_LABEL) for clip in unlabelled))
     parts = [(part.root.resolve(), part) for part in (manifest, silenced)]
     root = Path(os.path.commonpath([own for own, _ in parts]))
     clips = [replace(c, path=(own.relative_to(root) / c.path).as_posix()) for own, part in parts for c in part]
-    return Manifest(root, tuple(clips))
+    return replace(manifest, root=root, utterances=tuple(clips))

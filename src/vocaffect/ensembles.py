@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vocaffect.bundle import read_card, resolve
 from vocaffect.ensemble import fit_weights, require_same_labels, write_ensemble
 from vocaffect.errors import VocaffectError
+from vocaffect.folds import refuse_missing
 from vocaffect.manifest import Manifest
 from vocaffect.merging import Combine
 from vocaffect.metrics import fit_temperature
@@ -85,13 +86,16 @@ def ensemble_run(
         The bundle of each fold.
 
     Raises:
-        VocaffectError: if a member is no run, they have different folds or test sides, or as in `ensemble_file`.
+        VocaffectError: if a member is no run or lacks folds, they have different folds or test sides, or as in
+            `ensemble_file`.
     """
     if bare := [member for member in members if not Path(member).is_dir()]:
         raise VocaffectError(f"{bare[0]} is no run, so it has nobody to be tested on: name runs, or write -o x.onnx")
     folds = [{path.name if path != Path(member) else "" for path in fold_folders(Path(member))} for member in members]
     if any(names != folds[0] for names in folds):
         raise VocaffectError("the runs have different folds, so they cannot be paired: train all folds of each")
+    for member in members:
+        refuse_missing(Path(member))
     if any(checkpoint.resumable(folder / name) for name in folds[0]):
         raise VocaffectError(f"{folder} holds a run that was trained: choose another folder")
     return [
@@ -155,7 +159,7 @@ def _together(runs: Sequence[Run]) -> _Together:
     validation = set().union(*(side[1] for side in sides)) - train
     first = runs[0].split
     split = Split(first.name, first.fold, tuple(train), tuple(validation), tuple(sides[0][2]), first.seed)
-    return _Together(Manifest(root, tuple(clips.values())), split)
+    return _Together(replace(runs[0].manifest, root=root, utterances=tuple(clips.values())), split)
 
 
 def _below(root: Path, own: Path, path: str) -> str:

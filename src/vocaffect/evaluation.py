@@ -17,6 +17,7 @@ from vocaffect.metrics import (
     confusion,
     confusions_by,
     coverage_accuracy,
+    deviation,
     ece,
     f1_scores,
     flips_per_minute,
@@ -112,6 +113,10 @@ def evaluate(
         "uar": measured(uar, said),
         "war": measured(war, said),
         "macro_f1": measured(macro_f1, said),
+        "fold_deviation": {
+            name: deviation(metric, confusions_by(targets, said, speakers, folds, num_labels))
+            for name, metric in (("uar", uar), ("war", war), ("macro_f1", macro_f1))
+        },
         "pooled": {"uar": uar(counts), "war": war(counts), "macro_f1": macro_f1(counts)},
         "confusion": counts,
         "per_class": {

@@ -34,6 +34,7 @@ from vocaffect.runs import (
     beginning,
     build_network,
     extractions,
+    fold_folders,
     has_stem,
     kept,
     loader,
@@ -77,6 +78,10 @@ def start_run(
         return open_run(folder, data_root)
     if checkpoint.resumable(folder):
         raise VocaffectError(f"{folder} holds a run: go on with it by --resume, or choose another --run-name")
+    if fold_folders(folder) != [folder]:
+        raise VocaffectError(
+            f"{folder} holds a run of all folds: train all with --folds all, or choose another --run-name"
+        )
     load_plugins(recipe.plugins)
     manifest = manifest if manifest is not None else read_data(recipe, data_root)
     split = split_of(recipe, manifest)

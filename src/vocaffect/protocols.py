@@ -21,7 +21,7 @@ from vocaffect.files import write_text
 from vocaffect.manifest import Manifest, Utterance
 
 SIDES = ("train", "validation", "test")
-Kind = Literal["speakers", "random", "kfold", "corpora", "all"]
+Kind = Literal["speakers", "random", "kfold", "loso", "corpora", "all"]
 
 
 class SplitError(VocaffectError):

@@ -38,7 +38,9 @@ class Data(Section):
     shuffle_buffer: int = Field(1000, ge=1, description="how many clips are shuffled together that lie in shards")
     train_only: tuple[str, ...] = Field((), description="corpora that no fold tests: all their clips train every fold")
     partial: bool = Field(False, description="accept corpora that lack clips")
-    protocol: str = Field("ravdess-emobox6", description="how speakers are split")
+    protocol: str = Field(
+        "ravdess-emobox6", description="how speakers are split: a protocol, or split files: splits/x-fold{fold}.json"
+    )
     fold: int = Field(1, ge=1, description="which fold of the protocol")
     num_folds: int | None = Field(None, ge=2, description="of a protocol that leaves it open, as speaker-kfold")
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training speakers held out")

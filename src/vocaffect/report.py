@@ -70,12 +70,18 @@ def _headline(evaluation: Evaluation) -> Iterable[Block]:
             warning=True,
         )
     yield Table(
-        ("measure", "value", "95% interval"),
+        ("measure", "value", "95% interval", "deviation over folds"),
         tuple(
-            (name, percent(evaluation[key]["value"]), _interval(evaluation[key]))
+            (name, percent(evaluation[key]["value"]), _interval(evaluation[key]), _spread(evaluation, key))
             for key, name in (("uar", "UAR"), ("war", "WAR (accuracy)"), ("macro_f1", "macro-F1"))
         ),
     )
+
+
+def _spread(evaluation: Evaluation, key: str) -> str:
+    """The standard deviation over folds in points, of several."""
+    value = evaluation.get("fold_deviation", {}).get(key)
+    return "" if value is None else f"{100 * value:.1f} points"
 
 
 def _groups(evaluation: Evaluation, *groups: str) -> Iterable[Block]:

@@ -22,7 +22,7 @@ from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
 from vocaffect.sampling import BucketSampler, StreamSampler
-from vocaffect.splits import Split, make_split
+from vocaffect.splits import Split, SplitError, make_split
 from vocaffect.takes import Take
 from vocaffect.tar import is_there
 from vocaffect.training import checkpoint
@@ -31,6 +31,8 @@ from vocaffect.training.trainer import Loader
 from vocaffect.training.transfer import freeze
 
 EVALUATION_BATCH = 32
+UNLABELLED = "unlabelled.csv"
+"""In a run's folder: the clips that its teachers alone label."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,19 @@ def open_run(folder: Path, data_root: Path | None = None) -> Run:
 
 
 def split_of(recipe: Recipe, manifest: Manifest) -> Split:
-    """The split that a recipe asks for.
+    """The split that a recipe asks for, made by a protocol or read from a file.
 
     Raises:
-        SplitError: if the manifest cannot be split that way.
+        SplitError: if the manifest cannot be split that way, or the file is not what its hash says.
+        ManifestError: if the file names clips that the manifest lacks.
     """
     data = recipe.data
+    if data.protocol.endswith(".json"):
+        if data.train_only:
+            raise SplitError(f"{data.protocol} says who is trained on: leave data.train_only out")
+        split = Split.read(split_file(data.protocol, data.fold))
+        split.of(manifest)
+        return split
     return make_split(
         manifest,
         data.protocol,
@@ -82,6 +91,11 @@ def split_of(recipe: Recipe, manifest: Manifest) -> Split:
         folds=data.num_folds,
         train_only=data.train_only,
     )
+
+
+def split_file(protocol: str, fold: int) -> Path:
+    """The file of a fold, of a protocol that is files: ``splits/x-fold{fold}.json``."""
+    return Path(protocol.replace("{fold}", str(fold)))
 
 
 def fold_folders(folder: Path) -> list[Path]:
@@ -102,6 +116,8 @@ def beginning(recipe: Recipe) -> Path | None:
 def learned_from(run: Run) -> frozenset[str]:
     """The corpora that a run's weights have learned from, those of the run it began with among them."""
     corpora = frozenset(utterance.corpus for utterance in run.manifest)
+    if (run.folder / UNLABELLED).is_file():
+        corpora |= frozenset(Manifest.read(run.folder / UNLABELLED).corpora)
     source = beginning(run.recipe)
     if source is None or not (source / "recipe.yaml").is_file():
         return corpora

@@ -38,14 +38,15 @@ def num_folds(
     """How many folds a protocol has; ``folds`` is the number asked of one that leaves it open.
 
     Left open by the caller too, it is the protocol's own, or the number of speakers if there are fewer. Of
-    ``leave-one-corpus-out`` it is the number of corpora in the manifest, 0 without one. The corpora in ``train_only``
-    are in no fold.
+    ``speaker-loso`` and ``leave-one-corpus-out`` it is the number of speakers or corpora in the manifest, 0 without
+    one. The corpora in ``train_only`` are in no fold.
     """
     chosen = get_protocol(protocol)
     if manifest is not None:
         manifest, _ = _apart(manifest, train_only)
-    if chosen.kind == "corpora":
-        return 0 if manifest is None else len(manifest.corpora)
+    if chosen.kind in ("corpora", "loso"):
+        parts = () if manifest is None else manifest.corpora if chosen.kind == "corpora" else _alone(manifest)
+        return len(parts)
     if chosen.kind != "kfold":
         return chosen.num_folds
     speakers = chosen.num_folds if manifest is None else max(2, len(manifest.speakers))
@@ -152,8 +153,13 @@ def _test_clips(manifest: Manifest, protocol: Protocol, fold: int, seed: int, fo
             f"{unknown} clips name no speaker, so no split can keep voices apart: name the speakers (label/"
             "speaker/clip.wav, or a CSV with a speaker column), or use seed-random, whose numbers flatter"
         )
-    units = balanced_folds(speaker_units(manifest), folds, seed)[fold - 1]
-    return [utterance for unit in units for utterance in unit.utterances]
+    units = _alone(manifest) if protocol.kind == "loso" else balanced_folds(speaker_units(manifest), folds, seed)
+    return [utterance for unit in units[fold - 1] for utterance in unit.utterances]
+
+
+def _alone(manifest: Manifest) -> list[list[Unit]]:
+    """Each speaker, with those who share audio with them, in the order of their names."""
+    return [[unit] for unit in sorted(speaker_units(manifest), key=lambda unit: unit.name)]
 
 
 def _paths(units: Iterable[Unit]) -> tuple[str, ...]:

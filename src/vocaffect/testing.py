@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vocaffect.audio import read_clip
 from vocaffect.evaluation import Predictions, evaluate
 from vocaffect.files import write_text
+from vocaffect.folds import refuse_missing
 from vocaffect.manifest import Utterance
 from vocaffect.metrics import confusion, uar
 from vocaffect.packing import recognizer_of
@@ -51,9 +52,10 @@ def measure_run(
     ``robustness`` also hears each clip under the conditions of `vocaffect.robustness`.
 
     Raises:
-        VocaffectError: if there is no trained run, or no test side.
+        VocaffectError: if there is no trained run, or no test side, or a run of all folds lacks some.
     """
     runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
+    refuse_missing(folder)
     total, heard = sum(len(run.split.test) for run in runs), list[Heard]()
     for run in runs:
         recognizer = recognizer_of(run)

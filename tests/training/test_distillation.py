@@ -211,6 +211,15 @@ def test_teachers_that_cannot_teach(toys: Callable[..., Any], small: Small, corp
         train_run(run)
 
 
+def test_several_teachers_are_averaged(toy_bundle: Path, small: Small, corpus: Path, tmp_path: Path) -> None:
+    table = table_of(prepare("folder", corpus), tmp_path / "t.npz")
+    run = start_run(small(f"distillation.teachers=['{toy_bundle}', '{table}']"), tmp_path / "run", corpus)
+    lesson = lesson_of(run, tmp_path / "cache")
+    assert lesson.soft is not None
+    said = hear(Recognizer.load(toy_bundle), lesson.clips).of(lesson.clips, run.labels)
+    np.testing.assert_allclose(lesson.soft, (said + Posteriors.read(table).of(lesson.clips, run.labels)) / 2, atol=1e-6)
+
+
 def test_clips_without_labels_are_labelled_by_the_teacher_alone(
     toy_bundle: Path, small: Small, corpus: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Commands that make recognisers: train, test, export, verify."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,8 +97,8 @@ def train(
     from vocaffect.corpora import dropped_sentence
     from vocaffect.experiment import read_data
     from vocaffect.files import cache_folder
+    from vocaffect.folds import finished, fold_numbers, refuse_other
     from vocaffect.recipe import read_recipe
-    from vocaffect.splits import num_folds
     from vocaffect.tracking import check
     from vocaffect.training import ranks
 
@@ -126,8 +127,12 @@ def train(
     if folds != "all":
         _train_one(recipe, folder, root, manifest, resume, allow_leak, track or [], console, on, processes)
         return
-    data = recipe.data
-    for fold in range(1, num_folds(data.protocol, manifest, data.num_folds, data.train_only) + 1):
+    ranks.first(lambda: refuse_other(recipe, manifest, folder))
+    for fold in fold_numbers(recipe, manifest):
+        progress = ranks.first(partial(finished, folder / f"fold_{fold}")) if resume else None
+        if progress is not None:
+            console.print(f"fold {fold}: finished before, {_best(progress)}")
+            continue
         one = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": fold})})
         console.print(f"fold {fold}")
         _train_one(
@@ -196,7 +201,11 @@ def _train_one(
             )
             raise typer.Exit(130) from None
     where = ranks.first(lambda: recognizer_of(run).path) or f"{folder}, for Python alone"
-    console.print(f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}; recogniser in {where}")
+    console.print(f"{_best(progress)}; recogniser in {where}")
+
+
+def _best(progress: "Progress") -> str:
+    return f"best epoch {progress.best_epoch}: validation UAR {progress.best_score:.1%}"
 
 
 def _line(progress: "Progress") -> str:
@@ -300,11 +309,14 @@ def _summary(evaluation: dict[str, Any]) -> "Table":
     from rich.table import Table
 
     fair = "speakers never heard in training" if evaluation["speaker_disjoint"] else "LEAKY: voices known from training"
-    table = Table("measure", "value", "95 % interval", title=f"{evaluation['protocol']}, {fair}")
+    columns = ("measure", "value", "95 % interval", *["deviation over folds"] * (evaluation["num_folds"] > 1))
+    table = Table(*columns, title=f"{evaluation['protocol']}, {fair}")
     for key, label in (("uar", "UAR"), ("war", "accuracy (WAR)"), ("macro_f1", "macro-F1")):
-        found = evaluation[key]
+        found, deviation = evaluation[key], evaluation["fold_deviation"][key]
         interval = "" if found["low"] is None else f"{found['low']:.1%} to {found['high']:.1%}"
-        table.add_row(label, f"{found['value']:.1%}", interval)
+        table.add_row(
+            label, f"{found['value']:.1%}", interval, *[f"{100 * (deviation or 0):.1f} points"][: len(columns) - 3]
+        )
     for fold, row in evaluation["per_fold"].items():
         table.add_row(f"UAR, fold {fold}", f"{row['uar']:.1%}", "")
     calibration = evaluation["calibration"]
