@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,19 @@ class Bundle:
         """Run the graph once on samples (batch, num_samples), from a fresh state if none is given."""
         if state is None:
             state = fresh_state(self.card, len(samples))
-        feed = {"samples": samples, **{f"state.{name}": value for name, value in state.items()}}
-        names = [spec.name for spec in self.card.state]
-        wanted = ["logits", "features", "active", *(f"next_state.{name}" for name in names)]
-        logits, features, active, *state_values = self.session.run(wanted, feed)
-        return Output(logits, features, active, dict(zip(names, state_values, strict=True)))
+        feed = {"samples": samples}
+        for name in self._names:
+            feed["state." + name] = state[name]
+        logits, features, active, *following = self.session.run(self._wanted, feed)
+        return Output(logits, features, active, dict(zip(self._names, following, strict=True)))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [spec.name for spec in self.card.state]
+
+    @cached_property
+    def _wanted(self) -> list[str]:
+        return ["logits", "features", "active", *(f"next_state.{name}" for name in self._names)]
 
 
 def golden_signal(seconds: float) -> NDArray[np.float32]:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from vocaffect.bundle import Bundle, created_now, make_golden, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
-from vocaffect.models import Network, NetworkState
+from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_eight_bits
-from vocaffect.state import refill, walk
+from vocaffect.state import pack, unpack
 from vocaffect.units import samples_to_seconds, seconds_to_samples
 
 OPSET = 18
@@ -27,36 +27,25 @@ TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-2
 
 
 class _Flat(nn.Module):
-    """A network whose state is a list of plain tensors, as a graph's inputs and outputs must be."""
+    """A network whose state is one plain tensor, as a graph's inputs and outputs must be."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, samples: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        state = self._state(samples, tensors) if tensors else None
+    def forward(self, samples: Tensor, memory: Tensor | None = None) -> tuple[Tensor, ...]:
+        state = None if memory is None else unpack(self.network.initial_state(1), memory)
         (logits, features, active), following = self.network(samples, state)
-        if self.network.streaming == "window":
+        if memory is None:
             return logits[:, -1], features, active[..., 0]
-        return logits, features, active[..., 0], *(tensor for _, tensor in carried(following))
-
-    def _state(self, samples: Tensor, tensors: tuple[Tensor, ...]) -> NetworkState:
-        template = self.network.initial_state(1)
-        given = dict(zip(state_names(self.network), tensors, strict=True))
-        empty = {name: samples.new_zeros(samples.shape[0], *tensor.shape[1:]) for name, tensor in walk(template)}
-        return refill(template, empty | given)
+        return logits, features, active[..., 0], pack(following)
 
 
-def carried(state: NetworkState) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a state that hold anything; deltas of order 0, say, look back on nothing."""
-    return ((name, tensor) for name, tensor in walk(state) if tensor.shape[1:].numel())
-
-
-def state_names(network: Network) -> list[str]:
-    """The names of the state tensors that a frame recogniser carries; a window recogniser carries none."""
+def state_specs(network: Network) -> list[StateSpec]:
+    """What a frame recogniser carries from call to call, all in one tensor; a window recogniser carries nothing."""
     if network.streaming == "window":
         return []
-    return [name for name, _ in carried(network.initial_state(1))]
+    return [StateSpec(name="memory", shape=[pack(network.initial_state(1)).shape[1]], scope="segment")]
 
 
 def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
@@ -74,8 +63,8 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
     """
     refuse_plain(network)
     flat = _Flat(network.eval())
-    names, hop = state_names(network), network.frontend.hop
-    state = [tensor for _, tensor in carried(network.initial_state(2))] if names else []
+    specs, hop = state_specs(network), network.frontend.hop
+    state = [torch.zeros(2, *spec.shape) for spec in specs]
     samples = torch.zeros(2, window_samples or 10 * hop)
     batch, frames = torch.export.Dim("batch", min=1, max=2**16), torch.export.Dim("hops", min=1, max=2**20)
     lengths: dict[int, Any] = {0: batch} if window_samples else {0: batch, 1: hop * frames}
@@ -85,9 +74,9 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
             (samples, *state),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["samples", *(f"state.{name}" for name in names)],
-            output_names=["logits", "features", "active", *(f"next_state.{name}" for name in names)],
-            dynamic_shapes=(lengths, tuple({0: batch} for _ in state)) if state else (lengths,),
+            input_names=["samples", *(f"state.{spec.name}" for spec in specs)],
+            output_names=["logits", "features", "active", *(f"next_state.{spec.name}" for spec in specs)],
+            dynamic_shapes=(lengths, *({0: batch} for _ in state)),
             external_data=False,
             verbose=False,
         )
@@ -168,11 +157,7 @@ def describe(
         streaming=network.streaming,
         window_s=window[0] if whole else None,
         window_hop_s=window[1] if whole else None,
-        state=[
-            StateSpec(name=name, shape=list(tensor.shape[1:]), scope="segment")
-            for name, tensor in carried(network.initial_state(1))
-            if not whole
-        ],
+        state=state_specs(network),
         silence={"threshold_db": level.silence_db},
         normalisation={"reference_db": level.reference_db, "prior_frames": level.prior_frames, **normalisation},
         temperature=temperature,

@@ -1,7 +1,8 @@
 """State is a value: nested named tuples of tensors whose first dimension is the batch.
 
 A streaming module takes its state as an argument and returns the next one; a fresh state is all zeros. The functions
-here name the tensors inside a state (``frontend.remainder``) so that an exported graph can carry them as inputs.
+here name the tensors inside a state (``frontend.remainder``), and pack them side by side into one tensor, which is how
+an exported graph carries them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,20 +32,17 @@ def refill(state: State, tensors: Mapping[str, Tensor], prefix: str = "") -> Sta
     return state._make(values) if hasattr(state, "_make") else type(state)(values)
 
 
-def zeros_like_batch(state: State, batch: int) -> State:
-    """A fresh state for another batch size."""
-    return refill(state, {name: tensor.new_zeros((batch, *tensor.shape[1:])) for name, tensor in walk(state)})
+def pack(state: tuple[Any, ...]) -> Tensor:
+    """All tensors of a state side by side, ``(batch, size)``."""
+    return torch.cat([tensor.flatten(1) for _, tensor in walk(state) if tensor.numel()], dim=1)
 
 
-def detach(state: State) -> State:
-    """The same values, cut off from the gradient's history."""
-    return refill(state, {name: tensor.detach() for name, tensor in walk(state)})
-
-
-def concatenate(states: list[State]) -> State:
-    """Many streams' states as one batch."""
-    columns = [dict(walk(state)) for state in states]
-    return refill(states[0], {name: torch.cat([column[name] for column in columns]) for name in columns[0]})
+def unpack(state: State, packed: Tensor) -> State:
+    """A state of the same shape as ``state`` with another batch's values, as `pack` laid them side by side."""
+    tensors = dict(walk(state))
+    parts = torch.split(packed, [tensor.shape[1:].numel() for tensor in tensors.values()], dim=1)
+    shaped = (torch.unflatten(part, 1, tensor.shape[1:]) for part, tensor in zip(parts, tensors.values(), strict=True))
+    return refill(state, dict(zip(tensors, shaped, strict=True)))
 
 
 def _field_names(state: tuple[Any, ...]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ differ. Nothing here runs a model: an utterance hands out `Work`, somebody compu
 the work of other streams, and hands the `Output` back.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,9 +75,20 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
     >>> softmax(np.array([0.0, 0.0], np.float32), 1.0)
     array([0.5, 0.5], dtype=float32)
     """
-    scaled = logits / np.float32(temperature)
+    if logits.size == logits.shape[-1]:
+        return _softmax_of_one(logits, temperature)
+    scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+
+
+def _softmax_of_one(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """The same of one row in plain numbers: after a model has filled the caches with its weights, numpy is slow."""
+    row: list[float] = logits.ravel().tolist()
+    largest = max(row)
+    powers = [math.exp((value - largest) / temperature) for value in row]
+    total = sum(powers)
+    return np.array([power / total for power in powers], np.float32).reshape(logits.shape)
 
 
 def open_utterance(card: Card, lasting: State | None = None, lookback: int = 0) -> Utterance:

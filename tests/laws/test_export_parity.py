@@ -8,7 +8,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from vocaffect.export import state_names, to_onnx
+from vocaffect.export import state_specs, to_onnx
 from vocaffect.features import FrontEnd, feature_names
 from vocaffect.models import Network, build_model, model_names
 
@@ -64,7 +64,7 @@ def difference(network: Network) -> float:
 
 def streamed(network: Network, session: onnxruntime.InferenceSession, batch: int, lengths: tuple[int, ...]) -> float:
     names = [node.name for node in session.get_inputs() if node.name != "samples"]
-    assert names == [f"state.{name}" for name in state_names(network)]
+    assert names == [f"state.{spec.name}" for spec in state_specs(network)]
     fresh = {node.name: [batch, *node.shape[1:]] for node in session.get_inputs()}
     memory, state, worst = {name: np.zeros(fresh[name], np.float32) for name in names}, None, 0.0
     for hops in lengths:

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -9,13 +10,23 @@ class Frames(NamedTuple):
     """What a feature may look at: one frame at a time, nothing of the clip.
 
     ``samples``: ``(batch, num_frames, win)`` as they came.
-    ``power``: ``(batch, num_frames, num_bins)``, the power spectrum at the reference level.
-    ``power_gain``: ``(batch, num_frames, 1)``, what brought the power to the reference level.
+    ``raw_power``: ``(batch, num_frames, num_bins)``, the power spectrum as it came.
+    ``level``: ``(batch, num_frames, 1)``, the voice's running level in nepers of power above the reference.
     """
 
     samples: Tensor
-    power: Tensor
-    power_gain: Tensor
+    raw_power: Tensor
+    level: Tensor
+
+    @property
+    def power_gain(self) -> Tensor:
+        """What brings power to the reference level, ``(batch, num_frames, 1)``."""
+        return torch.exp(-self.level)
+
+    @property
+    def power(self) -> Tensor:
+        """The power spectrum at the reference level, ``(batch, num_frames, num_bins)``."""
+        return self.raw_power * self.power_gain
 
 
 class Feature(nn.Module):

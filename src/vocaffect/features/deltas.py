@@ -33,10 +33,10 @@ class Deltas(nn.Module):
 
     def forward(self, values: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Values ``(batch, num_frames, num_features)`` to values with slopes, and the frames to remember."""
+        if self.order == 0:
+            return values, values[:, :0]
         if past is None:
             past = self.initial_state(values.shape[0]).to(values)
-        if self.order == 0:
-            return values, past
         parts, history = [values], torch.cat([past, values], dim=1)
         slopes = history
         for _ in range(self.order):

@@ -69,11 +69,13 @@ class Framing(nn.Module):
             return buffer[:, buffer.shape[1] - (self.win - self.hop) :]
         return buffer[:, self.num_frames(buffer) * self.hop :]
 
-    def mean_square(self, buffer: Tensor) -> Tensor:
-        """The power of each frame of a buffer, ``(batch, num_frames)``."""
+    def mean_square(self, buffer: Tensor, frames: Tensor) -> Tensor:
+        """The power of each frame of a buffer, whose frames are given, ``(batch, num_frames, 1)``."""
         if torch.compiler.is_exporting():
-            return nn.functional.avg_pool1d(buffer.square()[:, None], self.win, self.hop)[:, 0]
-        return self.frames(buffer).square().mean(dim=-1)
+            signal = buffer[:, None]
+            return nn.functional.avg_pool1d(signal * signal, self.win, self.hop).transpose(1, 2)
+        length: Tensor = torch.linalg.vector_norm(frames, dim=-1, keepdim=True)
+        return length.square() / self.win
 
     def _frames_of_whole_hops(self, buffer: Tensor) -> Tensor:
         """The same frames by slicing alone, which an exported graph does without a gather.

@@ -10,19 +10,23 @@ from torch import Tensor, nn
 from vocaffect.features.base import Frames
 from vocaffect.features.deltas import Deltas
 from vocaffect.features.framing import Framing
-from vocaffect.features.level import Level, LevelState
+from vocaffect.features.level import Level
 from vocaffect.features.plain import PlainFeature
 from vocaffect.features.registry import build_feature
 from vocaffect.features.spectrum import PowerSpectrum
 from vocaffect.features.waveform import Waveform
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
+MAX_FRAMES = 800
+"""A processor computes no more frames than this at once, unless a feature must see a whole signal: memory beyond a few
+MB goes back to the system after every operation, and taking it anew costs as much as the arithmetic."""
+
 
 class FrontEndState(NamedTuple):
     """Samples not yet framed, the level heard so far, and the frames that deltas look back on."""
 
     remainder: Tensor
-    level: LevelState
+    level: Tensor
     past: Tensor
 
 
@@ -138,15 +142,27 @@ class FrontEnd(nn.Module):
         return FrontEndOutput(values, active), self.initial_state(len(raw))._replace(past=past)
 
     def _raw(
-        self, samples: Tensor, remainder: Tensor | None, level_state: LevelState | None
-    ) -> tuple[Tensor, Tensor, Tensor, LevelState]:
+        self, samples: Tensor, remainder: Tensor | None, level_state: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         buffer = self.framing.joined(samples, remainder)
-        loudness, level_state = self.level(self.framing.mean_square(buffer), level_state)
-        frames, exporting = self.framing.frames(buffer), torch.compiler.is_exporting()
-        power = self.spectrum.of_signal(buffer, self.hop) if exporting else self.spectrum(frames)
-        inputs = Frames(frames, power * loudness.power_gain, loudness.power_gain)
-        raw = torch.cat([part(inputs) for part in self.parts], dim=-1)
+        frames = self.framing.frames(buffer)
+        loudness, level_state = self.level(self.framing.mean_square(buffer, frames), level_state)
+        if torch.compiler.is_exporting():
+            raw = self._features(Frames(frames, self.spectrum.of_signal(buffer, self.hop), loudness.level))
+        else:
+            raw = self._in_pieces(frames, loudness.level)
         return raw, loudness.active, self.framing.rest(buffer), level_state
+
+    def _in_pieces(self, frames: Tensor, level: Tensor) -> Tensor:
+        size = max(MAX_FRAMES // len(frames), 1)
+        if frames.shape[1] <= size or not frames.is_cpu or self.streaming == "window":
+            return self._features(Frames(frames, self.spectrum(frames), level))
+        pieces = zip(torch.split(frames, size, dim=1), torch.split(level, size, dim=1), strict=True)
+        return torch.cat([self._features(Frames(some, self.spectrum(some), loud)) for some, loud in pieces], dim=1)
+
+    def _features(self, frames: Frames) -> Tensor:
+        parts = [part(frames) for part in self.parts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     @torch.no_grad()
     def fit(self, clips: Iterable[Tensor], groups: Sequence[int] = (), pooled: Collection[int] = ()) -> None:

@@ -9,21 +9,14 @@ from torch import Tensor, nn
 DB_PER_NEPER = 10 / math.log(10)
 """Decibels of power for each unit of the natural logarithm."""
 
-FLOOR = 1e-12
-"""Mean square below which a frame counts as -120 dBFS."""
-
-
-class LevelState(NamedTuple):
-    """The active frames heard so far, ``(batch, 1)``, and the sum of their levels above the reference in dB."""
-
-    frames: Tensor
-    total: Tensor
-
 
 class Loudness(NamedTuple):
-    """Per frame, each ``(batch, num_frames, 1)``: the gain for power, and 1 where something sounds, else 0."""
+    """Per frame, each ``(batch, num_frames, 1)``: the running level, and 1 where something sounds, else 0.
 
-    power_gain: Tensor
+    The level is told in nepers of power above the reference.
+    """
+
+    level: Tensor
     active: Tensor
 
 
@@ -51,24 +44,26 @@ class Level(nn.Module):
     ) -> None:
         super().__init__()
         self.silence_db, self.reference_db = silence_db, reference_db
+        self.per_silence = 10 ** (-silence_db / 10)
+        self.reference = (reference_db - silence_db) / DB_PER_NEPER
         self.prior_frames = None if prior_s is None else prior_s * frame_rate_hz
 
-    def initial_state(self, batch: int) -> LevelState:
-        """No frames heard."""
-        return LevelState(torch.zeros(batch, 1), torch.zeros(batch, 1))
+    def initial_state(self, batch: int) -> Tensor:
+        """No frames heard, ``(batch, 2)``: the number of active ones, and the sum of their levels in nepers."""
+        return torch.zeros(batch, 2)
 
-    def forward(self, mean_square: Tensor, state: LevelState | None = None) -> tuple[Loudness, LevelState]:
-        """The power of frames, ``(batch, num_frames)``, to their `Loudness` and the next state."""
+    def forward(self, mean_square: Tensor, state: Tensor | None = None) -> tuple[Loudness, Tensor]:
+        """The power of frames, ``(batch, num_frames, 1)``, to their `Loudness` and the next state."""
         if state is None:
-            state = LevelState(*(tensor.to(mean_square) for tensor in self.initial_state(mean_square.shape[0])))
-        level_db = DB_PER_NEPER * torch.log(mean_square.clamp(min=FLOOR))
-        active = (level_db > self.silence_db).to(mean_square.dtype)
-        count = state.frames + active.cumsum(dim=1)
-        total = state.total + (active * (level_db - self.reference_db)).cumsum(dim=1)
-        loudness = Loudness(self._power_gain(count, total).unsqueeze(-1), active.unsqueeze(-1))
-        return (loudness, LevelState(count[:, -1:], total[:, -1:])) if mean_square.shape[1] else (loudness, state)
+            state = self.initial_state(mean_square.shape[0]).to(mean_square)
+        above_silence = (mean_square * self.per_silence).clamp(min=1.0).log()
+        active = above_silence.sign()
+        level = torch.sub(above_silence, active, alpha=self.reference)
+        sums = state[:, None] + torch.cat([active, level], dim=-1).cumsum(dim=1)
+        return Loudness(self._running(sums), active), sums[:, -1] if mean_square.shape[1] else state
 
-    def _power_gain(self, count: Tensor, total: Tensor) -> Tensor:
+    def _running(self, sums: Tensor) -> Tensor:
+        count, total = torch.split(sums, 1, dim=-1)
         if self.prior_frames is None:
-            return torch.ones_like(count)
-        return torch.exp(total / (count + self.prior_frames) * (-1 / DB_PER_NEPER))
+            return torch.zeros_like(total)
+        return total / (count + self.prior_frames)

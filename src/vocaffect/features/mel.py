@@ -13,8 +13,8 @@ from vocaffect.features.base import Feature, Frames
 from vocaffect.features.level import DB_PER_NEPER
 from vocaffect.features.registry import register_feature
 
-POWER_FLOOR = 1e-10
-"""Band energy below which the logarithm stays at -100 dB."""
+LOG_FLOOR = math.log(1e-10)
+"""The logarithm of a band's energy is never below this, which is -100 dB."""
 
 _BREAK_HZ, _HZ_PER_MEL, _MELS_PER_E_FOLD = 1000.0, 200.0 / 3.0, 27.0 / math.log(6.4)
 
@@ -82,4 +82,9 @@ class Mel(Feature):
 
     def forward(self, frames: Frames) -> Tensor:
         """Frames to band energies in dB, ``(batch, num_frames, num_mels)``."""
-        return DB_PER_NEPER * torch.log((frames.power @ self.filters).clamp(min=POWER_FLOOR))
+        return DB_PER_NEPER * self.log_energy(frames)
+
+    def log_energy(self, frames: Frames) -> Tensor:
+        """The same in nepers of power; what brings it to the reference level is a mere difference here."""
+        energy = frames.raw_power @ self.filters
+        return (energy.log_() - frames.level).clamp_(min=LOG_FLOOR)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vocaffect.features.base import Feature, Frames
+from vocaffect.features.level import DB_PER_NEPER
 from vocaffect.features.mel import Mel
 from vocaffect.features.registry import register_feature
 
@@ -54,10 +55,9 @@ class Mfcc(Feature):
             raise ValueError(f"{num_mels} mel bands cannot give {num_coefficients} coefficients")
         self.num_features = num_coefficients
         self.mel = Mel(sample_rate, win, num_mels, low_hz, high_hz)
-        basis = cosine_basis(num_mels, num_coefficients).to(torch.get_default_dtype())
-        self.register_buffer("basis", basis, persistent=False)
+        basis = cosine_basis(num_mels, num_coefficients) * DB_PER_NEPER
+        self.register_buffer("basis", basis.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, frames: Frames) -> Tensor:
         """Frames to coefficients, ``(batch, num_frames, num_coefficients)``."""
-        mel: Tensor = self.mel(frames)
-        return mel @ self.basis
+        return self.mel.log_energy(frames) @ self.basis

@@ -33,9 +33,9 @@ class PowerSpectrum(nn.Module):
         """Frames ``(batch, num_frames, win)`` to power ``(batch, num_frames, win // 2 + 1)``."""
         if frames.numel() == 0:
             return frames.new_zeros(*frames.shape[:2], self.num_bins)
-        spectrum = torch.fft.rfft(frames * self.window)
-        power: Tensor = (spectrum * spectrum.conj()).real
-        return power
+        squares = torch.view_as_real(torch.fft.rfft(frames * self.window)).square_()
+        real, imaginary = squares.unbind(-1)
+        return real + imaginary
 
     def of_signal(self, buffer: Tensor, hop: int) -> Tensor:
         """The power of every frame of a signal ``(batch, num_samples)``, as an exported graph computes it.
@@ -44,5 +44,5 @@ class PowerSpectrum(nn.Module):
         """
         kernel = self.basis.T[:, None]
         both = nn.functional.conv1d(buffer[:, None], kernel, stride=hop)
-        real, imaginary = both[:, : self.num_bins], both[:, self.num_bins :]
-        return (real * real + imaginary * imaginary).transpose(1, 2)
+        real, imaginary = torch.split(both * both, self.num_bins, dim=1)
+        return (real + imaginary).transpose(1, 2)
