@@ -5,7 +5,8 @@ by speaker. Probes of four inner folds speak about the fifth; the outer fold's t
 probe is a logistic regression on the mean and deviation over time of a layer's output, less the speaker's own mean,
 shrunk to the corpus' by the weight of five clips; the log posteriors of five layers are averaged, and one temperature
 is fitted. What is known of a speaker here (all clips of theirs) is more than a recogniser knows who has just begun
-to listen: it is a teacher's privilege.
+to listen: it is a teacher's privilege. The teachers also say of clips of other corpora what they would be among
+RAVDESS' emotions: a student hears more voices so.
 
     python configs/teachers/make.py --encoder encoder_model.onnx --data-root ~/corpora
 
@@ -37,6 +38,7 @@ from vocaffect.posteriors import Posteriors
 from vocaffect.splits import make_split
 
 PROTOCOL, NUM_FOLDS = "ravdess-emobox6", 6
+OTHERS, OF_EACH = "ased+emodb+nemo", 550
 LAYERS = (2, 3, 4, 5, 6)
 INVERSE_PENALTY, PRIOR_CLIPS = 0.03, 5.0
 SHA256 = "1dd9ab0a7f987113d30affcba5a068d11c8f90fa0223caa3e491ade431ad9751"
@@ -73,97 +75,117 @@ def less_the_speaker(vectors: Floats, speakers: NDArray[np.str_]) -> Floats:
     return result
 
 
-def log_posteriors(vectors: Floats, targets: NDArray[np.int_], train: Floats, test: Floats) -> Floats:
+def centred_by_corpus(vectors: Floats, manifest: Manifest) -> Floats:
+    """The same within each corpus."""
+    corpora, result = np.array([utterance.corpus for utterance in manifest]), vectors.copy()
+    for name in manifest.corpora:
+        own = corpora == name
+        result[own] = less_the_speaker(vectors[own], facts(manifest)[1][own])
+    return result
+
+
+def probes(train: Floats, targets: NDArray[np.int_], test: Floats) -> Floats:
     """The mean over layers of what their probes say about the test clips."""
-    total = np.zeros((int(test.sum()), len(EMOTIONS)))
+    total = np.zeros((len(test), len(EMOTIONS)))
     for layer in range(len(LAYERS)):
-        own = vectors[train][:, layer]
-        mean, deviation = own.mean(axis=0), own.std(axis=0) + 1e-6
+        mean, deviation = train[:, layer].mean(axis=0), train[:, layer].std(axis=0) + 1e-6
         probe = LogisticRegression(C=INVERSE_PENALTY, max_iter=300, tol=1e-3)
-        probe.fit((own - mean) / deviation, targets[train])
-        total += probe.predict_log_proba((vectors[test][:, layer] - mean) / deviation) / len(LAYERS)
+        probe.fit((train[:, layer] - mean) / deviation, targets)
+        total += probe.predict_log_proba((test[:, layer] - mean) / deviation) / len(LAYERS)
     return total
 
 
-def across_folds(vectors: Floats, targets: NDArray[np.int_], test_of: list[Floats]) -> Logs:
+def across_folds(vectors: Floats, targets: NDArray[np.int_], test_of: list[NDArray[np.bool_]]) -> Logs:
     """For each two folds, what probes of the other four say about these two."""
     found: Logs = {}
     for one in range(NUM_FOLDS):
         for other in range(one + 1, NUM_FOLDS):
             left_out = test_of[one] | test_of[other]
             full = np.zeros((len(targets), len(EMOTIONS)))
-            full[left_out] = log_posteriors(vectors, targets, ~left_out, left_out)
+            full[left_out] = probes(vectors[~left_out], targets[~left_out], vectors[left_out])
             found[one, other] = full
     return found
 
 
 def main() -> None:
-    """Write ``ravdess-emobox6_fold_1.npz`` to ``_6`` and the others beside this file, and print how good they are."""
+    """Hear the clips and write every teacher."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--data-root", type=Path, required=True)
     given = parser.parse_args()
     if hashlib.sha256(given.encoder.read_bytes()).hexdigest() != SHA256:
         parser.error(f"{given.encoder} is not the encoder that was used: its SHA-256 should be {SHA256}")
-    manifest = prepare("ravdess", given.data_root)
-    targets = np.array([EMOTIONS.index(utterance.emotion) for utterance in manifest])
-    speakers = np.array([utterance.speaker for utterance in manifest])
-    heard = pooled(given.encoder, manifest)
-    vectors = less_the_speaker(heard, speakers)
+    manifest, others = prepare("ravdess", given.data_root), some(prepare(OTHERS, given.data_root, partial=True))
+    make(manifest, pooled(given.encoder, manifest), others, pooled(given.encoder, others))
+
+
+def some(manifest: Manifest) -> Manifest:
+    """A few hundred clips of each corpus, drawn evenly."""
+    corpora, rng = np.array([utterance.corpus for utterance in manifest]), np.random.default_rng(0)
+    drawn = [rng.permutation(np.flatnonzero(corpora == name))[:OF_EACH] for name in manifest.corpora]
+    return manifest.select(np.isin(np.arange(len(manifest)), np.concatenate(drawn)).tolist())
+
+
+def make(manifest: Manifest, heard: Floats, others: Manifest, elsewhere: Floats) -> None:
+    """Write a teacher of each fold and what it says about the other corpora, and the same of all of RAVDESS."""
+    targets, speakers = facts(manifest)
+    vectors, foreign = less_the_speaker(heard, speakers), centred_by_corpus(elsewhere, others)
     paths = np.array([utterance.path for utterance in manifest])
     test_of = [np.isin(paths, make_split(manifest, PROTOCOL, fold).test) for fold in range(1, NUM_FOLDS + 1)]
     logs = across_folds(vectors, targets, test_of)
     for fold, tested in enumerate(test_of):
         inner = {other: logs[min(fold, other), max(fold, other)] for other in range(NUM_FOLDS) if other != fold}
-        write(
-            f"{PROTOCOL}_fold_{fold + 1}",
-            manifest,
-            ~tested,
-            sum(inner[other] * test_of[other][:, None] for other in inner),
-        )
-    write("ravdess_all", manifest, paths != "", alone(vectors, targets, test_of))
-    write_leaky_control(manifest, heard, targets, speakers)
+        said = np.sum([inner[other] * test_of[other][:, None] for other in inner], axis=0)
+        temperature = write(f"{PROTOCOL}_fold_{fold + 1}", manifest.select((~tested).tolist()), said[~tested])
+        about_others = probes(vectors[~tested], targets[~tested], foreign)
+        write(f"others_fold_{fold + 1}", others, about_others, set(speakers[~tested]), temperature)
+    alone = np.sum(
+        [probes(vectors[~tested], targets[~tested], vectors) * tested[:, None] for tested in test_of], axis=0
+    )
+    temperature = write("ravdess_all", manifest, alone)
+    write("others_all", others, probes(vectors, targets, foreign), set(speakers), temperature)
+    write_leaky_control(manifest, heard)
 
 
-def alone(vectors: Floats, targets: NDArray[np.int_], test_of: list[Floats]) -> Floats:
-    """What probes of five folds say about the sixth, for every clip."""
-    full = np.zeros((len(targets), len(EMOTIONS)))
-    for tested in test_of:
-        full[tested] = log_posteriors(vectors, targets, ~tested, tested)
-    return full
-
-
-def write_leaky_control(
-    manifest: Manifest, heard: Floats, targets: NDArray[np.int_], speakers: NDArray[np.str_]
-) -> None:
+def write_leaky_control(manifest: Manifest, heard: Floats) -> None:
     """Write the teacher of the training side of seed-random: each of ten parts, as probes of the other nine see it."""
-    paths = np.array([utterance.path for utterance in manifest])
-    kept = np.isin(paths, make_split(manifest, "seed-random", 1).train)
-    vectors, own, full = less_the_speaker(heard[kept], speakers[kept]), targets[kept], np.zeros((len(paths), 8))
+    train = make_split(manifest, "seed-random", 1).train
+    kept = np.isin([utterance.path for utterance in manifest], train)
+    own = manifest.select(kept.tolist())
+    targets, speakers = facts(own)
+    vectors, said = less_the_speaker(heard[kept], speakers), np.zeros((len(own), len(EMOTIONS)))
     parts = np.random.default_rng(0).permutation(len(own)) % 10
-    said = np.zeros((len(own), len(EMOTIONS)))
     for part in range(10):
-        said[parts == part] = log_posteriors(vectors, own, parts != part, parts == part)
-    full[kept] = said
-    write("seed-random", manifest, kept, full)
+        rest = parts != part
+        said[~rest] = probes(vectors[rest], targets[rest], vectors[~rest])
+    write("seed-random", own, said)
 
 
-def write(name: str, manifest: Manifest, kept: Floats, logs: Floats) -> None:
-    """Write the posteriors of the clips that are kept, at the temperature that suits them, and how good they are."""
-    known = [utterance for utterance, keep in zip(manifest, kept, strict=True) if keep]
-    targets = np.array([EMOTIONS.index(utterance.emotion) for utterance in known])
-    temperature = float(fit_temperature(logs[kept], targets))
-    values = np.exp(logs[kept] / temperature)
+def facts(manifest: Manifest) -> tuple[NDArray[np.int_], NDArray[np.str_]]:
+    """The target and the speaker of each clip."""
+    targets = np.array([EMOTIONS.index(utterance.emotion) for utterance in manifest])
+    return targets, np.array([utterance.speaker for utterance in manifest])
+
+
+def write(
+    name: str, manifest: Manifest, logs: Floats, voices: set[str] | None = None, temperature: float | None = None
+) -> float:
+    """Write the posteriors of clips, at the temperature that suits them or the one given, and how good they are."""
+    targets, speakers = facts(manifest)
+    if temperature is None:
+        temperature = float(fit_temperature(logs, targets))
+    values = np.exp(logs / temperature)
     Posteriors(
         tuple(EMOTIONS),
-        tuple(utterance.path for utterance in known),
-        tuple(utterance.sha256 for utterance in known),
+        tuple(utterance.path for utterance in manifest),
+        tuple(utterance.sha256 for utterance in manifest),
         (values / values.sum(axis=1, keepdims=True)).astype(np.float32),
         ("probes of Moonshine base",),
-        frozenset(utterance.speaker for utterance in known),
+        frozenset(voices or speakers),
     ).write(Path(__file__).parent / f"{name}.npz")
     score = uar(confusion(targets, values.argmax(axis=1), len(EMOTIONS)))
     rich.print(f"{name}: UAR {score:.1%} on clips that the probes never heard, temperature {temperature:.2f}")
+    return temperature
 
 
 if __name__ == "__main__":

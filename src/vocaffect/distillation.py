@@ -98,6 +98,8 @@ def lesson_of(run: Run, cache: Path, on_clip: OnClip = _silent, note: Callable[[
 
     ranks.first(ask)
     soft = Posteriors.read(kept).of(clips, run.labels)
+    spoken_of = soft.any(axis=1) | np.array([clip.emotion != NO_LABEL for clip in clips])
+    clips, soft = clips.select(spoken_of), soft[spoken_of]
     if missing := int((~soft.any(axis=1)).sum()):
         note(f"the teachers say nothing about {missing:,} of {len(clips):,} clips: only their labels count")
     return Lesson(clips, soft)

@@ -246,6 +246,24 @@ def test_clips_without_labels_are_labelled_by_the_teacher_alone(
     assert np.isfinite(train_run(run).rows[0]["train_loss"])
 
 
+def test_clips_of_which_nobody_says_anything_are_left_out(
+    toy_bundle: Path, small: Small, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "more" / "sad" / "G").mkdir(parents=True)
+    for number in range(3):
+        tone = np.sin(np.arange(9_000 + 100 * number) / 20) / 3
+        soundfile.write(tmp_path / "more" / "sad" / "G" / f"{number}.wav", tone, 16_000)
+    prepare("folder", tmp_path / "more").write(tmp_path / "more.csv")
+    known = [*prepare("folder", corpus), *prepare("folder", tmp_path / "more").utterances[:1]]
+    everything = hear(Recognizer.load(toy_bundle), prepare("folder", corpus))
+    values = np.concatenate([everything.values, everything.values[:1]])
+    paths, hashes = ("",) * len(known), tuple(clip.sha256 for clip in known)
+    Posteriors(LABELS, paths, hashes, values, voices=frozenset()).write(tmp_path / "table.npz")
+    teaching = [f"distillation.teachers=['{tmp_path / 'table.npz'}']", f"distillation.unlabelled={tmp_path / 'more.csv'}"]
+    lesson = lesson_of(start_run(small(*teaching), tmp_path / "run", corpus), tmp_path / "cache")
+    assert [clip.sha256 for clip in lesson.clips if clip.emotion not in LABELS] == [known[-1].sha256]
+
+
 def test_teachers_may_hear_what_the_student_hears(toy_bundle: Path, small: Small, corpus: Path, tmp_path: Path) -> None:
     teaching = [f"distillation.teachers=['{toy_bundle}']", "distillation.hears=augmented", "augment.probability=1.0"]
     run = start_run(small("training.max_epochs=1", "training.workers=1", *teaching), tmp_path / "run", corpus)
