@@ -21,12 +21,23 @@ from vocaffect.files import write_text
 from vocaffect.metrics import fit_temperature
 from vocaffect.models import Network
 from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run, build_network, learned_from, open_run, statistics_of, trained_network, validation_loader
+from vocaffect.runs import (
+    Run,
+    build_network,
+    fold_folders,
+    learned_from,
+    open_run,
+    statistics_of,
+    trained_network,
+    validation_loader,
+)
 from vocaffect.training import checkpoint
 from vocaffect.training.loop import predict
 from vocaffect.verification import Reference, Samples
 
-MODEL, CARD = "model.onnx", "card.json"
+MODEL, CARD, PREDICTIONS = "model.onnx", "card.json", "predictions.jsonl"
+LEAST = 1e-7
+"""Below what a written posterior tells apart."""
 INTENDED_USE = (
     "Research, teaching and applications in which people see what is recognised of their own voice and agree to "
     "it. Not for inferring emotions at work or in education (forbidden in the EU by the AI Act, article 5(1)(f)), "
@@ -47,13 +58,13 @@ def calibrate(run: Run, network: Network, otherwise: float = 1.0) -> float:
 
 
 def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None, name: str | None = None) -> Path:
-    """Write a run's best model as a bundle, calibrated on its validation speakers.
+    """Write a run's best model as a bundle, calibrated on its validation speakers or as ``metrics`` say.
 
     Args:
         run: a trained run.
         path: the bundle to write.
-        metrics: what the card says of its worth, and the temperature where this run holds nobody out; otherwise
-            what testing this run has found, if it was tested.
+        metrics: what `tested` says of the folds of the same recipe, for the card; its temperature was fitted on more
+            voices than the few this run holds out. Otherwise what testing this run has found, if it was tested.
         name: what the recogniser is called; otherwise as the recipe calls it.
 
     Raises:
@@ -105,11 +116,12 @@ def _description(
     run: Run, network: Network, metrics: Mapping[str, Any] | None = None, name: str | None = None
 ) -> dict[str, Any]:
     """What `vocaffect.export.describe` is to say of a run's recogniser."""
-    metrics = dict(metrics if metrics is not None else tested(run.folder))
+    given = dict(metrics or {})
+    metrics = given or tested(run.folder)
     return {
         "name": name or run.recipe.name,
         "labels": run.labels,
-        "temperature": calibrate(run, network, metrics.get("temperature", 1.0)),
+        "temperature": given.get("temperature") or calibrate(run, network, metrics.get("temperature", 1.0)),
         "window": (run.recipe.window.length_s, run.recipe.window.hop_s),
         "facts": {
             "recipe": run.recipe.model_dump(mode="json"),
@@ -124,7 +136,7 @@ def _description(
 def tested(folder: Path) -> dict[str, Any]:
     """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals.
 
-    The temperature is the geometric mean over the folds.
+    The temperature is the one that suits all that the folds have said about speakers whom they had not heard.
     """
     path = folder / "test" / "metrics.json"
     if not path.is_file():
@@ -142,9 +154,19 @@ def tested(folder: Path) -> dict[str, Any]:
     )
     return {key: found[key] for key in kept} | {
         "ece": found["calibration"]["ece"],
-        "temperature": float(np.exp(np.log(found["calibration"]["temperature"]).mean())),
+        "temperature": _unheard_temperature(folder, found["labels"]),
         "recall": {label: row["recall"] for label, row in found["per_class"].items()},
     }
+
+
+def _unheard_temperature(folder: Path, labels: list[str]) -> float:
+    """The temperature for what the folds of a run, each calibrated by itself, have said about their test speakers."""
+    lines = (folder / "test" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    used = {run.recipe.data.fold: recognizer_of(run).card.temperature for run in map(open_run, fold_folders(folder))}
+    posteriors = np.maximum([row["posterior"] for row in rows], LEAST)
+    logits = np.log(posteriors) * np.array([[used[row["fold"]]] for row in rows])
+    return float(fit_temperature(logits, np.array([labels.index(row["emotion"]) for row in rows])))
 
 
 def terms(corpora: Collection[str], pretrained: str | None = None) -> dict[str, Any]:

@@ -259,7 +259,10 @@ def test_clips_of_which_nobody_says_anything_are_left_out(
     values = np.concatenate([everything.values, everything.values[:1]])
     paths, hashes = ("",) * len(known), tuple(clip.sha256 for clip in known)
     Posteriors(LABELS, paths, hashes, values, voices=frozenset()).write(tmp_path / "table.npz")
-    teaching = [f"distillation.teachers=['{tmp_path / 'table.npz'}']", f"distillation.unlabelled={tmp_path / 'more.csv'}"]
+    teaching = [
+        f"distillation.teachers=['{tmp_path / 'table.npz'}']",
+        f"distillation.unlabelled={tmp_path / 'more.csv'}",
+    ]
     lesson = lesson_of(start_run(small(*teaching), tmp_path / "run", corpus), tmp_path / "cache")
     assert [clip.sha256 for clip in lesson.clips if clip.emotion not in LABELS] == [known[-1].sha256]
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 from typer.testing import CliRunner
 
+from vocaffect.audio import read_clip
 from vocaffect.bundle import read_card
 from vocaffect.cli import build_app
 from vocaffect.errors import VocaffectError
@@ -17,7 +19,7 @@ from vocaffect.experiment import start_run, train_run
 from vocaffect.packing import bundle_of, for_verification
 from vocaffect.recipe import Recipe
 from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run
+from vocaffect.runs import Run, open_run
 from vocaffect.testing import measure_run
 from vocaffect.verification import verify
 
@@ -82,9 +84,23 @@ def test_measuring_a_run(run: Run) -> None:
 
 
 def clip_of(run: Run, path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    from vocaffect.audio import read_clip
-
     return read_clip(run.manifest.root / path).samples
+
+
+def _temperature_by_search(folder: Path) -> float:
+    """Of the raw decisions that the folds took about their own test speakers, the temperature of least surprise."""
+    logits, targets = [], []
+    for fold in (1, 2):
+        run = open_run(folder / f"fold_{fold}")
+        recognizer = Recognizer.load(folder / f"fold_{fold}" / "model.onnx")
+        for clip in run.split.of(run.manifest)[2]:
+            posterior = recognizer.posterior(read_clip(run.manifest.audio_path(clip)).samples).posterior
+            logits.append(np.log(np.maximum(posterior, 1e-7)) * recognizer.card.temperature)
+            targets.append(run.labels.index(clip.emotion))
+    tried = np.geomspace(0.05, 50, 2000)
+    rows = np.arange(len(targets))
+    surprise = [-log_softmax(np.array(logits) / t, axis=1)[rows, targets].mean() for t in tried]
+    return float(tried[int(np.argmin(surprise))])
 
 
 def test_the_commands(small: Callable[..., Recipe], corpus: Path, tmp_path: Path) -> None:
@@ -108,6 +124,7 @@ def test_the_commands(small: Callable[..., Recipe], corpus: Path, tmp_path: Path
     bundle = tmp_path / "tiny.onnx"
     vocaffect("export", tmp_path / "six" / "fold_1", "-o", bundle, "--metrics-from", tmp_path / "six")
     assert read_card(bundle).metrics["num_folds"] == 2
+    assert read_card(bundle).temperature == pytest.approx(_temperature_by_search(tmp_path / "six"), rel=0.02)
     assert "ok" in vocaffect("verify", bundle)
     assert "golden vector" in vocaffect("verify", tmp_path / "six" / "fold_1")
     assert "name one of them" in vocaffect("export", tmp_path / "six", "-o", bundle, code=2)
