@@ -24,6 +24,7 @@ def build_app() -> typer.Typer:
         serve,
         sweep,
         train,
+        trained,
     )
 
     app = typer.Typer(
@@ -35,7 +36,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for room in (recognize, data, cache, train, posteriors, sweep, ensemble, compare, models, encoders, serve):
+    for room in (recognize, data, cache, train, trained, posteriors, sweep, ensemble, compare, models, encoders, serve):
         room.register(app)
     return app
 
