@@ -63,7 +63,7 @@ def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None
     Args:
         run: a trained run.
         path: the bundle to write.
-        metrics: what `tested` says of the folds of the same recipe, for the card; its temperature was fitted on more
+        metrics: what `tested_folds` says of the same recipe, for the card; its temperature was fitted on more
             voices than the few this run holds out. Otherwise what testing this run has found, if it was tested.
         name: what the recogniser is called; otherwise as the recipe calls it.
 
@@ -136,7 +136,7 @@ def _description(
 def tested(folder: Path) -> dict[str, Any]:
     """The headline of what testing a run has found: UAR, WAR and calibration with protocol and intervals.
 
-    The temperature is the one that suits all that the folds have said about speakers whom they had not heard.
+    The temperature is the geometric mean over the folds.
     """
     path = folder / "test" / "metrics.json"
     if not path.is_file():
@@ -154,19 +154,25 @@ def tested(folder: Path) -> dict[str, Any]:
     )
     return {key: found[key] for key in kept} | {
         "ece": found["calibration"]["ece"],
-        "temperature": _unheard_temperature(folder, found["labels"]),
+        "temperature": float(np.exp(np.log(found["calibration"]["temperature"]).mean())),
         "recall": {label: row["recall"] for label, row in found["per_class"].items()},
     }
 
 
-def _unheard_temperature(folder: Path, labels: list[str]) -> float:
+def tested_folds(folder: Path) -> dict[str, Any]:
+    """What `tested` says, and the temperature that suits what all folds said about speakers they had not heard."""
+    found = tested(folder)
+    return found and found | {"temperature": _unheard_temperature(folder)}
+
+
+def _unheard_temperature(folder: Path) -> float:
     """The temperature for what the folds of a run, each calibrated by itself, have said about their test speakers."""
     lines = (folder / "test" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    used = {run.recipe.data.fold: recognizer_of(run).card.temperature for run in map(open_run, fold_folders(folder))}
+    rows, runs = [json.loads(line) for line in lines], [open_run(fold) for fold in fold_folders(folder)]
+    used = {run.recipe.data.fold: recognizer_of(run).card.temperature for run in runs}
     posteriors = np.maximum([row["posterior"] for row in rows], LEAST)
     logits = np.log(posteriors) * np.array([[used[row["fold"]]] for row in rows])
-    return float(fit_temperature(logits, np.array([labels.index(row["emotion"]) for row in rows])))
+    return float(fit_temperature(logits, np.array([runs[0].labels.index(row["emotion"]) for row in rows])))
 
 
 def terms(corpora: Collection[str], pretrained: str | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vocaffect.bundle import read_card
 from vocaffect.cli import build_app
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
-from vocaffect.packing import bundle_of, for_verification
+from vocaffect.packing import bundle_of, for_verification, recognizer_of
 from vocaffect.recipe import Recipe
 from vocaffect.recognizer import Recognizer
 from vocaffect.runs import Run, open_run
@@ -85,6 +85,16 @@ def test_measuring_a_run(run: Run) -> None:
 
 def clip_of(run: Run, path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     return read_clip(run.manifest.root / path).samples
+
+
+def test_a_tested_run_that_learned_on_is_packed_anew(
+    small: Callable[..., Recipe], corpus: Path, tmp_path: Path
+) -> None:
+    run = start_run(small("training.max_epochs=1"), tmp_path / "run", corpus)
+    train_run(run)
+    measure_run(run.folder, robustness=False)
+    (run.folder / "model.onnx").unlink()
+    assert recognizer_of(run).card.metrics["num_utterances"] == len(run.split.test)
 
 
 def _temperature_by_search(folder: Path) -> float:

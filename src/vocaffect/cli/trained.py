@@ -59,12 +59,12 @@ def export(
     """
     need_train_extra()
     from vocaffect.bundle import read_card
-    from vocaffect.packing import export_run, tested
+    from vocaffect.packing import export_run, tested_folds
     from vocaffect.runs import fold_folders, open_run
 
     if fold_folders(run) != [run]:
         raise VocaffectError(f"{run} holds one model for each fold: name one of them, such as {run / 'fold_1'}")
-    metrics = tested(metrics_from) if metrics_from else None
+    metrics = tested_folds(metrics_from) if metrics_from else None
     if metrics == {}:
         raise VocaffectError(f"{metrics_from} was not tested: run 'vocaffect test {metrics_from}' first")
     path = export_run(open_run(run, data_root), output, metrics=metrics, name=name)
