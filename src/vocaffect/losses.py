@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vocaffect.errors import VocaffectError, unknown_name
+from vocaffect.registry import enter
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits and shares, both ``(..., num_labels)``, to the loss of each decision ``(...)``."""
@@ -33,9 +34,7 @@ def register_loss(name: str) -> Callable[[L], L]:
     """
 
     def register(thing: L) -> L:
-        if name in _REGISTRY and _REGISTRY[name].__qualname__ != thing.__qualname__:
-            raise VocaffectError(f"there is a loss '{name}' already: register yours under another name")
-        _REGISTRY[name] = thing
+        enter(_REGISTRY, "loss", name, thing)
         return thing
 
     return register

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vocaffect.cli.data_options import CacheDir, DataRoot, Labels, ManifestFile, MovedTo, label_set
+from vocaffect.cli.data_options import CacheDir, DataRoot, Labels, ManifestFile, MovedTo, label_set, read_and_tell
 from vocaffect.cli.screen import new_table, progress_bar, show
 from vocaffect.cli.shards import shard
 from vocaffect.cli.tables import print_findings, print_manifest, print_pairs, print_statistics
@@ -159,21 +159,7 @@ def stats(
 
         vocaffect data stats english.csv --labels happy,sad,angry
     """  # noqa: D412
-    from vocaffect.corpora import dropped_sentence
-    from vocaffect.files import cache_folder
-    from vocaffect.sources import read_clips
-
-    left_out: list[str] = []
-    with progress_bar("reading") as progress:
-        manifest = read_clips(
-            corpus,
-            data_root,
-            partial=partial,
-            labels=label_set(labels),
-            dropped=lambda name, words: left_out.append(dropped_sentence(name, words)),
-            progress=progress,
-            cache=cache_dir or cache_folder(),
-        )
+    manifest, left_out = read_and_tell(corpus, data_root, partial, labels, cache_dir)
     print_statistics(manifest)
     for sentence in left_out:
         typer.echo(sentence)

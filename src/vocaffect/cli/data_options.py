@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vocaffect.cli.screen import progress_bar
+
 if TYPE_CHECKING:
     from vocaffect.labels import LabelSet
+    from vocaffect.manifest import Manifest
 
 DataRoot = Annotated[
     Path,
@@ -32,3 +35,25 @@ def label_set(names: str) -> "LabelSet | None":
     from vocaffect.labels import LabelSet
 
     return LabelSet([name.strip() for name in names.split(",")]) if names else None
+
+
+def read_and_tell(
+    corpus: str, data_root: Path, partial: bool, labels: str, cache_dir: Path | None
+) -> "tuple[Manifest, list[str]]":
+    """The clips that a command's options name, and sentences about those that have no place among the labels."""
+    from vocaffect.corpora import dropped_sentence
+    from vocaffect.files import cache_folder
+    from vocaffect.sources import read_clips
+
+    left_out: list[str] = []
+    with progress_bar("reading") as progress:
+        manifest = read_clips(
+            corpus,
+            data_root,
+            partial=partial,
+            labels=label_set(labels),
+            dropped=lambda name, words: left_out.append(dropped_sentence(name, words)),
+            progress=progress,
+            cache=cache_dir or cache_folder(),
+        )
+    return manifest, left_out

@@ -6,12 +6,8 @@ from typing import Annotated
 import typer
 
 from vocaffect.cli.screen import progress_bar
+from vocaffect.cli.train import DataRoot
 from vocaffect.errors import need_extra
-
-DataRoot = Annotated[
-    Path | None,
-    typer.Option("--data-root", envvar="VOCAFFECT_DATA", help="Where the corpora lie.", show_default=False),
-]
 
 
 def register(app: typer.Typer) -> None:

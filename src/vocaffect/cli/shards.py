@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vocaffect.cli.data_options import CacheDir, DataRoot, Labels, label_set
+from vocaffect.cli.data_options import CacheDir, DataRoot, Labels, read_and_tell
 from vocaffect.cli.screen import progress_bar
 
 
@@ -29,22 +29,9 @@ def shard(
 
         vocaffect data shard english.csv -o shards --shard-mb 64
     """  # noqa: D412
-    from vocaffect.corpora import dropped_sentence
-    from vocaffect.files import cache_folder
     from vocaffect.shards import INDEX, write_shards
-    from vocaffect.sources import read_clips
 
-    left_out: list[str] = []
-    with progress_bar("reading") as progress:
-        manifest = read_clips(
-            corpus,
-            data_root,
-            partial=partial,
-            labels=label_set(labels),
-            dropped=lambda name, words: left_out.append(dropped_sentence(name, words)),
-            progress=progress,
-            cache=cache_dir or cache_folder(),
-        )
+    manifest, left_out = read_and_tell(corpus, data_root, partial, labels, cache_dir)
     with progress_bar("packing") as progress:
         packed = write_shards(manifest, output, shard_mb, progress)
     for sentence in left_out:

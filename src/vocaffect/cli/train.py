@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vocaffect.cli.screen import progress_bar
-from vocaffect.errors import VocaffectError
+from vocaffect.errors import VocaffectError, need_extra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -229,11 +229,7 @@ def new_console(quiet: bool = False) -> "Console":
 
 def need_train_extra() -> None:
     """Refuse, with the line that mends it, where the training extra is not installed."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "onnx", "safetensors", "yaml", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise VocaffectError(f"training needs {', '.join(missing)}: pip install 'vocaffect[train]'")
+    need_extra("training", "train", "torch", "onnx", "safetensors", "yaml", "matplotlib")
 
 
 def run_folder(runs_dir: Path, run_name: str) -> Path:
