@@ -38,11 +38,16 @@ class Toy:
         write_bundle(path, self.model, self.card)
         return path
 
+    def features(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The frames (num_frames, HOP) of a signal, and what the models see in each: (num_frames, 4)."""
+        frames = samples[: len(samples) // HOP * HOP].reshape(-1, HOP).astype(np.float64)
+        return frames, np.asarray(np.tanh(frames @ PROJECTION))
+
     def frame_logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
         """Running mean of tanh(frame @ PROJECTION) over the active frames, times HEAD: (num_frames, 3)."""
-        frames = samples[: len(samples) // HOP * HOP].reshape(-1, HOP).astype(np.float64)
+        frames, features = self.features(samples)
         active = (frames**2).mean(axis=1) > THRESHOLD
-        features = np.tanh(frames @ PROJECTION) * active[:, None]
+        features = features * active[:, None]
         means = np.cumsum(features, axis=0) / np.maximum(np.cumsum(active), 1)[:, None]
         return np.asarray(means @ HEAD)
 

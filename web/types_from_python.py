@@ -1,4 +1,4 @@
-"""Writes `src/lib/protocol.ts`, the TypeScript twin of `vocaffect.server.protocol`.
+"""Writes `src/lib/protocol.ts`, the TypeScript twin of `vocaffect.server.protocol` and `records`.
 
 Run `python web/types_from_python.py` after a change of the protocol; a test holds the two against each other.
 """
@@ -9,46 +9,78 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from vocaffect.server import protocol
+from vocaffect import card
+from vocaffect.server import protocol, records
 
 TARGET = Path(__file__).parent / "src" / "lib" / "protocol.ts"
 
-MESSAGES: tuple[type[BaseModel], ...] = (
+REQUESTS: tuple[type[BaseModel], ...] = (
     protocol.Hello,
+    protocol.Ping,
+    protocol.Flush,
     protocol.End,
+    records.SavedSegment,
+    records.Save,
+    records.Correction,
+)
+"""What clients send: fields that have a default may be left out."""
+
+ANSWERS: tuple[type[BaseModel], ...] = (
     protocol.Ready,
+    protocol.Features,
     protocol.Update,
     protocol.Segment,
+    protocol.Pong,
+    protocol.Flushed,
     protocol.Summary,
     protocol.ErrorMessage,
+    card.StateSpec,
+    card.Golden,
     protocol.RecognizerInfo,
+    protocol.RecognizerCard,
+    protocol.ServerInfo,
     protocol.RecognizerList,
     protocol.Trace,
     protocol.Recognition,
+    protocol.Progress,
+    protocol.BatchItem,
+    protocol.Batch,
     protocol.Health,
+    protocol.Readiness,
+    records.Saved,
+    records.SavedList,
+    records.Deleted,
 )
+MESSAGES = REQUESTS + ANSWERS
 
-HEADER = """// Written by web/types_from_python.py from vocaffect.server.protocol; change it there.
+HEADER = """// Written by web/types_from_python.py from vocaffect.server.protocol and records; change it there.
 
 export const VERSION = {version};
 
-export type ClientMessage = Hello | End;
-export type ServerMessage = Ready | Update | Segment | Summary | ErrorMessage;
+export type ClientMessage = Hello | Ping | Flush | End;
+export type ServerMessage = Ready | Update | Segment | Pong | Flushed | Summary | ErrorMessage;
 """
 
 
 def render() -> str:
     """The text of the TypeScript module."""
-    _, schema = models_json_schema([(message, "serialization") for message in MESSAGES])
+    _, schema = models_json_schema([(message, "validation") for message in MESSAGES])
     definitions = schema["$defs"]
     parts = [HEADER.format(version=protocol.VERSION)]
-    parts += [_interface(message.__name__, definitions[message.__name__]) for message in MESSAGES]
+    parts += [_interface(message, definitions[message.__name__]) for message in MESSAGES]
     return "\n".join(parts)
 
 
-def _interface(name: str, schema: dict[str, Any]) -> str:
-    fields = [f"  {field}: {_type(value)};\n" for field, value in schema["properties"].items()]
-    return f"/** {schema['description']} */\nexport interface {name} {{\n{''.join(fields)}}}\n"
+def _interface(message: type[BaseModel], schema: dict[str, Any]) -> str:
+    fields = [
+        f"  {field}{'?' if _may_lack(message, field) else ''}: {_type(value)};\n"
+        for field, value in schema["properties"].items()
+    ]
+    return f"/** {schema['description']} */\nexport interface {message.__name__} {{\n{''.join(fields)}}}\n"
+
+
+def _may_lack(message: type[BaseModel], field: str) -> bool:
+    return message in REQUESTS and field != "type" and not message.model_fields[field].is_required()
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -63,6 +95,8 @@ def _type(schema: dict[str, Any]) -> str:
             return " | ".join(_type(option) for option in options)
         case {"type": "array", "items": items}:
             return f"{_type(items)}[]"
+        case {"type": "object", "additionalProperties": True}:
+            return "Record<string, unknown>"
         case {"type": "object", "additionalProperties": dict(values)}:
             return f"Record<string, {_type(values)}>"
         case {"type": "number" | "integer"}:

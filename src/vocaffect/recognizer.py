@@ -1,6 +1,6 @@
 """A recogniser: a bundle, and the ways to ask it about whole clips, live streams, or many streams at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -173,20 +173,29 @@ class Recognizer:
         posteriors = softmax(logits, self.card.temperature)
         return Trace(posteriors, np.concatenate([part.active for part in decisions]), posteriors[-1])
 
-    def recognize(self, source: Clip | Path | str | bytes | NDArray[np.float32]) -> Recognition:
+    def recognize(
+        self,
+        source: Clip | Path | str | bytes | NDArray[np.float32],
+        tell: Callable[[list[Update], float], object] | None = None,
+    ) -> Recognition:
         """The emotion of a clip, of an audio file or its bytes, or of samples (num_samples,) at 16 kHz.
 
-        The posterior is that of the whole clip as one utterance; if nobody speaks in it there is none.
+        The posterior is that of the whole clip as one utterance; if nobody speaks in it there is none. `tell` hears
+        the updates of each piece, and which fraction of the clip has been heard.
 
         Raises:
             AudioError: if the file or the bytes cannot be read as audio.
         """
         samples = _samples(source)
         stream = self.open_stream()
-        updates = []
+        updates: list[Update] = []
         for start in range(0, len(samples), CHUNK_S * SAMPLE_RATE):
-            updates += stream.push(samples[start : start + CHUNK_S * SAMPLE_RATE])
-        updates += stream.finish()
+            updates += (part := stream.push(samples[start : start + CHUNK_S * SAMPLE_RATE]))
+            if tell is not None:
+                tell(part, min((start + CHUNK_S * SAMPLE_RATE) / len(samples), 1.0))
+        updates += (part := stream.finish())
+        if tell is not None:
+            tell(part, 1.0)
         segments = tuple(update.ended for update in updates if update.ended is not None)
         posterior = self.posterior(samples).posterior if segments else None
         return Recognition(tuple(self.labels), posterior, segments, len(samples) / SAMPLE_RATE)

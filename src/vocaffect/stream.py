@@ -75,7 +75,8 @@ class Update:
 
     `posterior` (num_labels,) is calibrated and smoothed, `label` its largest; both are None in silence. `segment`
     is the index of the segment that is going on, `ended` the one that has just ended. `features` (num_frames,
-    num_features) are those of the frames run in this tick, or of the newest window if one was.
+    num_features) are those of the frames run in this tick, or of the newest window if one was; they end at
+    `features_end_s`. `raw_posterior` is the newest one, not smoothed; `segment_start_s` is where `segment` begins.
     """
 
     time_s: float
@@ -87,6 +88,9 @@ class Update:
     segment: int | None
     ended: Segment | None
     features: NDArray[np.float32]
+    features_end_s: float
+    raw_posterior: NDArray[np.float32] | None
+    segment_start_s: float | None
 
 
 class Stream:
@@ -103,6 +107,7 @@ class Stream:
         self._unheard = np.zeros(0, np.float32)
         self._history = np.zeros(0, np.float32)
         self._position = 0
+        self._features_end = 0
         self._keep = seconds_to_samples(options.pre_roll_s) + self._voice.lookback + CHUNK + TICK + card.hop
         self._lasting: State = {}
         self._open: _OpenSegment | None = None
@@ -206,6 +211,7 @@ class Stream:
         if decisions is None:
             return np.zeros((0, 0), np.float32)
         segment.remember(decisions)
+        self._features_end = segment.start + int(decisions.positions[-1])
         return decisions.features
 
     def _close(self, segment: "_OpenSegment", end: int) -> Generator[Request, Answer, Segment]:
@@ -229,7 +235,7 @@ class Stream:
 
     def _update(self, samples: NDArray[np.float32], ended: Segment | None, features: Any) -> Update:
         segment = self._open
-        posterior = None
+        posterior = newest = None
         if segment is not None and segment.newest is not None:
             tau = self._options.smoothing_s
             weight = 1 - math.exp(-UPDATE_S / tau) if tau and segment.smoothed is not None else 1.0
@@ -246,6 +252,9 @@ class Stream:
             segment=None if segment is None else segment.index,
             ended=ended,
             features=features,
+            features_end_s=self._features_end / SAMPLE_RATE,
+            raw_posterior=newest,
+            segment_start_s=None if segment is None else segment.start / SAMPLE_RATE,
         )
 
 

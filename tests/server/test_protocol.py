@@ -8,14 +8,14 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from vocaffect.server import protocol
+from vocaffect.server import protocol, records
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
 MESSAGES = {
     message.model_fields["type"].default: message
-    for message in vars(protocol).values()
+    for message in {**vars(protocol), **vars(records)}.values()
     if isinstance(message, type) and issubclass(message, BaseModel) and "type" in message.model_fields
 }
 

@@ -1,15 +1,18 @@
 import io
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from websockets.sync.client import ClientConnection
 
 from vocaffect.recognizer import Recognizer
 from vocaffect.server.catalogue import Catalogue
-from vocaffect.server.views import PEAK_SAMPLES, peaks
+from vocaffect.server.views import PEAK_S, peaks
 
 Samples = NDArray[np.float32]
 
@@ -48,7 +51,7 @@ def test_a_trace_tells_how_the_clip_went(client: httpx.Client, speech: Samples) 
     times = [update["time_s"] for update in updates]
     np.testing.assert_allclose(np.diff(times[:-1]), 0.1, atol=1e-6)
     assert times[-1] == pytest.approx(len(speech) / 16_000, abs=0.1)
-    assert len(answer["trace"]["peaks"]) == -(-len(speech) // PEAK_SAMPLES)
+    assert len(answer["trace"]["peaks"]) == -(-len(speech) // round(PEAK_S * 16_000))
     for update in updates:
         assert update["speech"] or (update["posterior"] is None and update["label"] is None)
     assert any(update["posterior"] for update in updates)
@@ -158,6 +161,69 @@ def test_a_stalled_upload_is_given_up(start_server: Callable[..., str]) -> None:
 
 
 def test_peaks_are_the_largest_magnitudes() -> None:
-    samples = np.zeros(2 * PEAK_SAMPLES + 1, np.float32)
-    samples[[3, PEAK_SAMPLES, -1]] = [-0.5, 0.25, 1.0]
+    samples = np.zeros(2 * round(PEAK_S * 16_000) + 1, np.float32)
+    samples[[3, round(PEAK_S * 16_000), -1]] = [-0.5, 0.25, 1.0]
     assert peaks(samples) == [0.5, 0.25, 1.0]
+
+
+def test_a_clip_has_the_segments_of_the_same_clip_streamed(
+    client: httpx.Client, address: str, connect: Callable[..., ClientConnection], speech: Samples
+) -> None:
+    twice = np.concatenate([speech, speech])
+    clip = client.post("/v1/recognize", content=wav(twice)).json()
+    with connect(address) as socket:
+        socket.send('{"type": "hello", "version": 1, "sample_rate": 16000, "format": "int16"}')
+        pcm = wav(twice)[44:]
+        for start in range(0, len(pcm), 4_999):
+            socket.send(pcm[start : start + 4_999])
+        socket.send('{"type": "end"}')
+        streamed = [json.loads(text) for text in socket]
+    assert len(clip["segments"]) == 2
+    assert streamed[-1]["segments"] == clip["segments"]
+
+
+def test_progress_comes_in_lines_before_the_answer(client: httpx.Client, speech: Samples) -> None:
+    long = np.tile(speech, 6)
+    lines = client.post("/v1/recognize?progress=true", content=wav(long)).text.splitlines()
+    *progress, answer = [json.loads(line) for line in lines]
+    assert answer == client.post("/v1/recognize", content=wav(long)).json()
+    assert [step["step"] for step in progress[:3]] == ["upload", "preprocessing", "preprocessing"]
+    inference = [step["fraction"] for step in progress if step["step"] == "inference"]
+    assert inference == sorted(inference)
+    assert inference[-1] == 1
+    assert len(inference) == -(-len(long) // 128_000) + 1
+    lines = client.post("/v1/recognize?progress=true", content=b"no audio").text.splitlines()
+    assert json.loads(lines[-1])["code"] == "bad_audio"
+
+
+def test_a_batch_is_answered_file_by_file(client: httpx.Client, speech: Samples) -> None:
+    files = [
+        ("files", (name, data)) for name, data in (("a.wav", wav(speech)), ("b.wav", b"?"), ("a.wav", wav(speech)))
+    ]
+    results = client.post("/v1/recognize/batch", files=files).json()["results"]
+    assert [result["name"] for result in results] == ["a.wav", "b.wav", "a.wav"]
+    assert [result["error"] and result["error"]["code"] for result in results] == [None, "bad_audio", None]
+    alone = client.post("/v1/recognize", content=wav(speech)).json()
+    assert results[0]["recognition"] == results[2]["recognition"] == alone
+    too_many = client.post("/v1/recognize/batch", files=[("f", (f"{n}.wav", b"x")) for n in range(33)])
+    assert (too_many.status_code, too_many.json()["code"]) == (400, "bad_message")
+
+
+def test_the_bundle_on_offer_is_the_very_file(client: httpx.Client, toy_bundle: Path) -> None:
+    listing = client.get("/v1/recognizers").json()
+    info = listing["recognizers"][0]
+    answer = client.get(info["bundle_url"])
+    assert answer.content == toy_bundle.read_bytes()
+    assert len(answer.content) == info["num_bytes"]
+    assert "immutable" in answer.headers["Cache-Control"]
+    tag = answer.headers["ETag"]
+    assert tag == f'"{info["digest"]}"'
+    assert client.get("/v1/recognizers/toy-frame/bundle", headers={"If-None-Match": tag}).status_code == 304
+    assert "immutable" not in client.get("/v1/recognizers/toy-frame/bundle").headers["Cache-Control"]
+    for name in ("../../etc/passwd", "%2e%2e%2fetc", "nobody", "x" * 300):
+        assert client.get(f"/v1/recognizers/{name}/bundle").status_code in (400, 404)
+    assert len(client.get(listing["server"]["voice_activity_url"]).content) > 1_000_000
+
+
+def test_readiness(client: httpx.Client) -> None:
+    assert client.get("/readyz").json()["status"] == "ready"

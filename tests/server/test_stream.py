@@ -2,6 +2,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from websockets.sync.client import ClientConnection
 
 from vocaffect.server import protocol
 from vocaffect.server.catalogue import Catalogue
-from vocaffect.server.session import Phase, Reply, Session
+from vocaffect.server.protocol import Reply
+from vocaffect.server.session import Phase, Session, answer
 
 Samples = NDArray[np.float32]
 Connect = Callable[..., ClientConnection]
@@ -25,14 +27,29 @@ def pcm(samples: Samples) -> bytes:
     return np.round(samples * 32_767).astype("<i2").tobytes()
 
 
+def send(session: Session, data: str | bytes) -> list[Reply]:
+    """All replies to one message, computed at once."""
+    replies: list[Reply] = []
+    if isinstance(data, bytes):
+        session.binary(data)
+    elif (reply := session.text(data)) is not None:
+        replies.append(reply)
+    while session.has_work:
+        (answers,) = answer([session])
+        if isinstance(answers, Exception):
+            raise answers
+        replies += answers
+    return replies
+
+
 def converse(catalogue: Catalogue, data: bytes, cuts: list[int], **hello: Any) -> list[Reply]:
     """All replies to a stream of `data`, sent in pieces."""
     session = Session(catalogue, max_stream_s=60)
-    replies = session.text(json.dumps({**HELLO, **hello}))
+    replies = send(session, json.dumps({**HELLO, **hello}))
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in itertools.pairwise(edges):
-        replies += session.binary(data[start:end])
-    replies += session.text('{"type":"end"}')
+        replies += send(session, data[start:end])
+    replies += send(session, '{"type":"end"}')
     assert session.phase is Phase.OVER
     return replies
 
@@ -81,12 +98,91 @@ def test_another_rate_finds_the_same_segment(catalogue: Catalogue, speech: Sampl
 
 
 def test_an_empty_stream_has_an_empty_summary(catalogue: Catalogue) -> None:
-    assert converse(catalogue, b"", [])[1:] == [protocol.Summary(duration_s=0, speech_s=0, segments=[])]
+    empty = protocol.Summary(recognizer="toy-frame", duration_s=0, speech_s=0, segments=[])
+    assert converse(catalogue, b"", [])[1:] == [empty]
+
+
+def test_fewer_updates_say_the_same_at_their_moments(catalogue: Catalogue, speech: Samples, whole: list[Reply]) -> None:
+    seldom = converse(catalogue, pcm(speech), [1_001, 70_001], interval_s=0.5)
+    told = [reply for reply in seldom if isinstance(reply, protocol.Update)]
+    assert len(told) <= len(speech) / 8_000 + 2  # one for each half second, one at the segment's end, one at the end
+    assert [reply for reply in whole if reply in told] == told
+    assert seldom[-1] == whole[-1]
+
+
+@pytest.mark.parametrize("kind", ["frame", "window"])
+@pytest.mark.parametrize("interval_s", [0.1, 0.3])
+def test_features_come_once_and_without_gaps(
+    toys: Callable[..., Any], tmp_path: Path, speech: Samples, kind: str, interval_s: float
+) -> None:
+    toy = toys(kind)
+    catalogue = Catalogue.load([str(toy.write(tmp_path / "toy.onnx"))])
+    replies = converse(catalogue, pcm(speech), [5_000, 33_333], features=True, interval_s=interval_s)
+    (segment,) = [reply for reply in replies if isinstance(reply, protocol.Segment)]
+    seen = [reply.features for reply in replies if isinstance(reply, protocol.Update) and reply.features]
+    assert seen[0].start_s == pytest.approx(segment.start_s)
+    for before, after in itertools.pairwise(seen):
+        assert after.start_s == pytest.approx(before.start_s + len(before.values) * before.frame_s)
+    end_s = seen[-1].start_s + len(seen[-1].values) * seen[-1].frame_s
+    assert segment.end_s - 0.25 < end_s < segment.end_s + 0.7
+    values = np.concatenate([features.values for features in seen])
+    at = round(segment.start_s * 16_000)
+    _, expected = toy.features(np.round(speech * 32_767)[at : at + 160 * len(values)] / 32_768)
+    np.testing.assert_allclose(values, expected, atol=1e-3)
+
+
+def test_ping_is_answered_at_once_and_flush_after_all_that_is_due(catalogue: Catalogue, speech: Samples) -> None:
+    session = Session(catalogue, max_stream_s=60)
+    send(session, json.dumps({**HELLO, "interval_s": 1.0}))
+    session.binary(pcm(speech[:7_000]))
+    assert session.text('{"type":"ping","id":3}') == protocol.Pong(id=3, num_samples=0)
+    *updates, flushed = send(session, '{"type":"flush","id":4}')
+    assert flushed == protocol.Flushed(id=4, num_samples=6_400)
+    assert [update.num_samples for update in updates if isinstance(update, protocol.Update)] == [6_400]
+    assert session.text('{"type":"ping"}') == protocol.Pong(id=0, num_samples=6_400)
+
+
+def test_nothing_may_follow_the_end(catalogue: Catalogue) -> None:
+    session = Session(catalogue, max_stream_s=60)
+    session.text(json.dumps(HELLO))
+    session.text('{"type":"end"}')
+    with pytest.raises(protocol.ProtocolError, match="after 'end'"):
+        session.binary(b"\0\0")
+    with pytest.raises(protocol.ProtocolError, match="wait for the summary"):
+        session.text('{"type":"end"}')
+
+
+def test_what_is_sent_in_one_go_is_computed_in_turns(catalogue: Catalogue, speech: Samples) -> None:
+    session = Session(catalogue, max_stream_s=60)
+    session.text(json.dumps(HELLO))
+    session.binary(pcm(speech))
+    turns = []
+    while session.has_work:
+        (replies,) = answer([session])
+        assert isinstance(replies, list)
+        turns.append(sum(isinstance(reply, protocol.Update) for reply in replies))
+    assert max(turns) == 4
+    assert sum(turns) == len(speech) // 1_600
+    assert session.num_waiting == 0
+
+
+def test_bad_audio_of_one_session_leaves_the_others_alone(catalogue: Catalogue) -> None:
+    good, bad = (Session(catalogue, max_stream_s=60) for _ in range(2))
+    for session in (good, bad):
+        session.text(json.dumps({**HELLO, "format": "float32"}))
+    good.binary(bytes(6_400))
+    bad.binary(np.full(1_600, np.inf, "<f4").tobytes())
+    fine, refused = answer([good, bad])
+    assert isinstance(fine, list)
+    assert [type(reply) for reply in fine] == [protocol.Update]
+    assert isinstance(refused, protocol.ProtocolError)
+    assert refused.code == "bad_audio"
 
 
 REFUSED: dict[str, tuple[list[str | bytes], str]] = {
     "audio first": ([b"\0\0"], "bad_message"),
     "end first": (['{"type":"end"}'], "bad_message"),
+    "ping first": (['{"type":"ping"}'], "bad_message"),
     "two hellos": ([json.dumps(HELLO), json.dumps(HELLO)], "bad_message"),
     "no JSON": (["hello"], "bad_message"),
     "next version": ([json.dumps({**HELLO, "version": 2})], "unsupported_version"),

@@ -10,12 +10,17 @@ function update(fields: Partial<Update>): Update {
   return {
     type: "update",
     time_s: 0.1,
+    num_samples: 1600,
     speech: false,
     speech_probability: 0,
     level_db: -60,
     posterior: null,
+    raw_posterior: null,
     label: null,
+    uncertain: false,
     segment: null,
+    segment_start_s: null,
+    features: null,
     ...fields,
   };
 }
@@ -93,6 +98,7 @@ describe("timeline", () => {
       end_s: 0.6,
       label: "happy",
       posterior: [1],
+      uncertain: false,
     };
     expect(speech(spoken, [])).toEqual([[0.4, 0.8]]);
     expect(speech(spoken, [segment])).toEqual([[0.2, 0.6]]);

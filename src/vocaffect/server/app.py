@@ -16,6 +16,7 @@ from vocaffect import __version__
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.clips import router as clips_router
 from vocaffect.server.gate import Gate
+from vocaffect.server.offers import router as offers_router
 from vocaffect.server.page import STATIC, add_page
 from vocaffect.server.protocol import STATUS, ErrorCode, ErrorMessage, ProtocolError
 from vocaffect.server.resources import Resources
@@ -48,6 +49,7 @@ def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) 
     app.add_middleware(Gate, settings=settings)
     _add_error_handlers(app)
     app.include_router(clips_router)
+    app.include_router(offers_router)
     app.include_router(streaming_router)
     add_page(app, static)
     return app

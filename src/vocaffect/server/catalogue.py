@@ -1,11 +1,12 @@
 """The recognisers a server offers, loaded once and named by their cards."""
 
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+from urllib.parse import quote
 
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.recognizer import Recognizer
-from vocaffect.server.protocol import ProtocolError, RecognizerInfo, RecognizerList
+from vocaffect.server.protocol import ProtocolError, RecognizerCard, RecognizerInfo
 
 
 class Catalogue:
@@ -41,23 +42,45 @@ class Catalogue:
             message = unknown_name("recogniser", name or "", self._by_name)
             raise ProtocolError("unknown_recognizer", message) from None
 
-    def describe(self) -> RecognizerList:
-        """What `GET /v1/recognizers` answers."""
-        infos = [describe(recognizer) for recognizer in self._by_name.values()]
-        return RecognizerList(default=self.default, recognizers=infos)
+    def __iter__(self) -> Iterator[Recognizer]:
+        return iter(self._by_name.values())
 
 
 def describe(recognizer: Recognizer) -> RecognizerInfo:
     """The part of a card that clients show."""
+    return RecognizerInfo(**_info(recognizer))
+
+
+def describe_fully(recognizer: Recognizer) -> RecognizerCard:
+    """The whole card, and where its bundle is."""
     card = recognizer.card
-    return RecognizerInfo(
-        name=card.name,
-        labels=card.labels,
-        streaming=card.streaming,
-        latency_s=card.latency_s,
-        licence_weights=card.licence.weights,
-        licence_data=card.licence.data,
-        intended_use=card.intended_use,
-        limits=card.limits,
-        digest=card.digest,
+    return RecognizerCard(
+        **_info(recognizer),
+        bundle_url=f"/v1/recognizers/{quote(card.name, safe='')}/bundle?v={card.digest}",
+        num_bytes=recognizer.path.stat().st_size if recognizer.path else 0,
+        sample_rate=card.sample_rate,
+        hop_s=card.hop / card.sample_rate,
+        window_s=card.window_s,
+        window_hop_s=card.window_hop_s,
+        temperature=card.temperature,
+        states=card.state,
+        metrics=card.metrics,
+        recipe=card.recipe,
+        created=card.created,
+        golden=card.golden,
     )
+
+
+def _info(recognizer: Recognizer) -> dict[str, Any]:
+    card = recognizer.card
+    return {
+        "name": card.name,
+        "labels": card.labels,
+        "streaming": card.streaming,
+        "latency_s": card.latency_s,
+        "licence_weights": card.licence.weights,
+        "licence_data": card.licence.data,
+        "intended_use": card.intended_use,
+        "limits": card.limits,
+        "digest": card.digest,
+    }

@@ -14,6 +14,7 @@ class PcmReader:
     def __init__(self, sample_format: Literal["int16", "float32"]) -> None:
         self._dtype = np.dtype("<i2" if sample_format == "int16" else "<f4")
         self._remainder = b""
+        self.sample_bytes = self._dtype.itemsize
 
     def push(self, data: bytes) -> NDArray[np.float32]:
         """The samples (num_samples,) that are whole now; float32 beyond [-1, 1] is cut off there.

@@ -1,8 +1,10 @@
 """The messages between server and client, version 1: docs/protocol.md explains them, web/ has their twin."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vocaffect.card import Golden, StateSpec
 
 VERSION: Final = 1
 
@@ -14,7 +16,11 @@ ErrorCode = Literal[
     "too_large",
     "too_long",
     "timeout",
+    "too_slow",
+    "too_many",
     "busy",
+    "closing",
+    "unauthorized",
     "forbidden",
     "not_found",
     "internal",
@@ -28,7 +34,11 @@ STATUS: Final[dict[ErrorCode, tuple[int, int]]] = {
     "too_large": (413, 1009),
     "too_long": (413, 1009),
     "timeout": (408, 1008),
+    "too_slow": (408, 1008),
+    "too_many": (429, 1013),
     "busy": (503, 1013),
+    "closing": (503, 1012),
+    "unauthorized": (401, 1008),
     "forbidden": (403, 1008),
     "not_found": (404, 1008),
     "internal": (500, 1011),
@@ -52,13 +62,29 @@ class Message(BaseModel):
 
 
 class Hello(Message):
-    """The client's first message: how its binary messages are to be read."""
+    """The client's first message: how its binary messages are to be read, and what it wants to hear."""
 
     type: Literal["hello"] = "hello"
     version: int
-    sample_rate: int = Field(ge=8_000, le=192_000)
+    sample_rate: int = Field(ge=8_000, le=48_000)
     format: Literal["int16", "float32"]
-    recognizer: str | None = None
+    recognizer: str | None = Field(default=None, max_length=100)
+    interval_s: float = Field(default=0.1, ge=0.1, le=1.0)
+    features: bool = False
+
+
+class Ping(Message):
+    """Asks for a `pong` with the same id, out of turn: how long the way there and back takes."""
+
+    type: Literal["ping"] = "ping"
+    id: int = Field(default=0, ge=0, le=2**53)
+
+
+class Flush(Message):
+    """Asks for all that the audio sent so far makes known, and for a `flushed` after it."""
+
+    type: Literal["flush"] = "flush"
+    id: int = Field(default=0, ge=0, le=2**53)
 
 
 class End(Message):
@@ -81,12 +107,42 @@ class RecognizerInfo(Message):
     digest: str
 
 
+class RecognizerCard(RecognizerInfo):
+    """All that a recogniser says about itself, and where its bundle is for running it on the client's own device."""
+
+    bundle_url: str
+    num_bytes: int
+    sample_rate: int
+    hop_s: float
+    window_s: float | None
+    window_hop_s: float | None
+    temperature: float
+    states: list[StateSpec]
+    metrics: dict[str, Any]
+    recipe: dict[str, Any]
+    created: str
+    golden: Golden
+
+
+class ServerInfo(Message):
+    """What the server is, and what it takes."""
+
+    version: str
+    max_upload_bytes: int
+    max_clip_s: float
+    max_stream_s: float
+    max_batch: int
+    saves: bool
+    voice_activity_url: str
+
+
 class RecognizerList(Message):
     """The answer of `GET /v1/recognizers`."""
 
     type: Literal["recognizers"] = "recognizers"
     default: str
-    recognizers: list[RecognizerInfo]
+    recognizers: list[RecognizerCard]
+    server: ServerInfo
 
 
 class Ready(Message):
@@ -94,8 +150,16 @@ class Ready(Message):
 
     type: Literal["ready"] = "ready"
     version: int
-    update_s: float
+    interval_s: float
     recognizer: RecognizerInfo
+
+
+class Features(Message):
+    """What the recogniser saw: `values[frame][feature]`, the first frame beginning at `start_s`."""
+
+    start_s: float
+    frame_s: float
+    values: list[list[float]]
 
 
 class Update(Message):
@@ -103,12 +167,17 @@ class Update(Message):
 
     type: Literal["update"] = "update"
     time_s: float
+    num_samples: int
     speech: bool
     speech_probability: float
     level_db: float
     posterior: list[float] | None
+    raw_posterior: list[float] | None
     label: str | None
+    uncertain: bool
     segment: int | None
+    segment_start_s: float | None
+    features: Features | None
 
 
 class Segment(Message):
@@ -120,12 +189,30 @@ class Segment(Message):
     end_s: float
     label: str
     posterior: list[float]
+    uncertain: bool
+
+
+class Pong(Message):
+    """The answer to `ping`, and how much audio has been computed by now."""
+
+    type: Literal["pong"] = "pong"
+    id: int
+    num_samples: int
+
+
+class Flushed(Message):
+    """The answer to `flush`: every update up to `num_samples` has been sent."""
+
+    type: Literal["flushed"] = "flushed"
+    id: int
+    num_samples: int
 
 
 class Summary(Message):
     """The server's last message in answer to `end`."""
 
     type: Literal["summary"] = "summary"
+    recognizer: str
     duration_s: float
     speech_s: float
     segments: list[Segment]
@@ -155,8 +242,33 @@ class Recognition(Message):
     duration_s: float
     label: str | None
     posterior: dict[str, float] | None
+    uncertain: bool
     segments: list[Segment]
     trace: Trace | None
+
+
+class Progress(Message):
+    """How far a clip has come: the fraction of `step` that is done."""
+
+    type: Literal["progress"] = "progress"
+    step: Literal["upload", "preprocessing", "features", "inference"]
+    fraction: float
+
+
+class BatchItem(Message):
+    """What became of one clip of a batch: a recognition or an error."""
+
+    index: int
+    name: str
+    recognition: Recognition | None
+    error: ErrorMessage | None
+
+
+class Batch(Message):
+    """The answer of `POST /v1/recognize/batch`, in the order of the form's files."""
+
+    type: Literal["batch"] = "batch"
+    results: list[BatchItem]
 
 
 class Health(Message):
@@ -167,13 +279,24 @@ class Health(Message):
     version: str
 
 
-ClientMessage = Annotated[Hello | End, Field(discriminator="type")]
-ServerMessage = Annotated[Ready | Update | Segment | Summary | ErrorMessage, Field(discriminator="type")]
+class Readiness(Message):
+    """The answer of `GET /readyz`: whether another stream would be taken."""
 
-_CLIENT: Final[TypeAdapter[Hello | End]] = TypeAdapter(ClientMessage)
+    type: Literal["readiness"] = "readiness"
+    status: Literal["ready", "full", "closing"]
+    num_streams: int
+    max_streams: int
 
 
-def parse_client(text: str) -> Hello | End:
+Asked = Hello | Ping | Flush | End
+Reply = Ready | Update | Segment | Pong | Flushed | Summary | ErrorMessage
+ClientMessage = Annotated[Asked, Field(discriminator="type")]
+ServerMessage = Annotated[Reply, Field(discriminator="type")]
+
+_CLIENT: Final[TypeAdapter[Asked]] = TypeAdapter(ClientMessage)
+
+
+def parse_client(text: str) -> Asked:
     """The client's message in a text frame.
 
     Raises:

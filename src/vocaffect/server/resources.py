@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from starlette.requests import HTTPConnection
 
 from vocaffect.server.catalogue import Catalogue
-from vocaffect.server.protocol import ProtocolError
+from vocaffect.server.protocol import ProtocolError, Readiness
 from vocaffect.server.settings import Settings
 
 
@@ -41,6 +41,13 @@ class Resources:
             yield
         finally:
             self._num_streams -= 1
+
+    def readiness(self) -> Readiness:
+        """Whether another stream would be taken."""
+        full = self._num_streams >= self.settings.max_streams
+        return Readiness(
+            status="full" if full else "ready", num_streams=self._num_streams, max_streams=self.settings.max_streams
+        )
 
 
 def resources_of(connection: HTTPConnection) -> Resources:

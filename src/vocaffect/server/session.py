@@ -1,18 +1,27 @@
-"""One client's conversation: text and bytes in, messages out; it knows the protocol and no socket."""
+"""One client's conversation: text and bytes in, messages out; it knows the protocol, no socket and no model.
+
+What arrives is only put in order of arrival (`text`, `binary`). Whoever computes for many sessions at once lets each
+`prepare` its stream, answers the streams together, and lets each session turn its updates into replies (`complete`).
+"""
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from vocaffect import stream as streams
 from vocaffect.audio import Resampler
+from vocaffect.errors import VocaffectError
+from vocaffect.recognizer import Recognizer
 from vocaffect.server import protocol
 from vocaffect.server.catalogue import Catalogue, describe
 from vocaffect.server.pcm import PcmReader
-from vocaffect.server.protocol import ProtocolError
-from vocaffect.server.views import segment_message, update_message
+from vocaffect.server.protocol import ProtocolError, Reply
+from vocaffect.server.views import Seen, segment_message, update_message
+from vocaffect.units import SAMPLE_RATE
 
-Reply = protocol.Ready | protocol.Update | protocol.Segment | protocol.Summary
+TURN_S = 0.4
+"""No session has more audio than this computed in one turn, so that one that sends a file delays nobody."""
 
 
 class Phase(Enum):
@@ -20,55 +29,145 @@ class Phase(Enum):
 
     WAITING = auto()
     STREAMING = auto()
+    ENDING = auto()
     OVER = auto()
 
 
 @dataclass
-class _Audio:
+class Audio:
     """What exists once the client has said how its audio is coded."""
 
+    hello: protocol.Hello
+    recognizer: Recognizer
     reader: PcmReader
     resampler: Resampler
     stream: streams.Stream
-    sample_rate: int
-    num_samples: int = 0
+    seen: Seen
+    every: int
+    """Every so many ticks of the stream an update is sent."""
+    num_bytes: int = 0
+    waiting: "deque[bytes | protocol.Flush | protocol.End]" = field(default_factory=deque)
+    num_waiting: int = 0
+    flushes: list[protocol.Flush] = field(default_factory=list)
+    latest: streams.Update | None = None
+    num_ticks: int = 0
+    num_computed: int = 0
 
 
 class Session:
-    """The protocol of `WS /v1/stream`: hello, audio, end.
+    """The protocol of `WS /v1/stream`: hello, then audio, pings and flushes, then end.
 
-    Every method returns the replies in order and raises ProtocolError where the conversation must stop.
+    Every method raises ProtocolError where the conversation must stop.
     """
 
     def __init__(self, catalogue: Catalogue, max_stream_s: float) -> None:
         self.phase = Phase.WAITING
         self._catalogue = catalogue
         self._max_stream_s = max_stream_s
-        self._audio: _Audio | None = None
+        self._audio: Audio | None = None
         self._segments: list[protocol.Segment] = []
 
-    def text(self, data: str) -> list[Reply]:
-        """Answer a text message."""
-        message = protocol.parse_client(data)
-        match message, self._audio:
-            case protocol.Hello(), None:
-                return [self._open(message)]
-            case protocol.End(), _Audio() as audio:
-                return self._finish(audio)
-            case _:
-                wanted = "end" if self._audio else "hello"
-                raise ProtocolError("bad_message", f"'{message.type}' is out of turn; send '{wanted}'")
+    @property
+    def audio(self) -> Audio:
+        """What was agreed in `hello`.
 
-    def binary(self, data: bytes) -> list[Reply]:
-        """Answer a chunk of PCM, of any length."""
-        audio = self._audio
-        if audio is None:
+        Raises:
+            ProtocolError: if nothing has been agreed yet.
+        """
+        if self._audio is None:
             raise ProtocolError("bad_message", "audio came before 'hello'; say how it is coded first")
-        samples = audio.reader.push(data)
-        audio.num_samples += len(samples)
-        if audio.num_samples > self._max_stream_s * audio.sample_rate:
+        return self._audio
+
+    @property
+    def num_waiting(self) -> int:
+        """Bytes of audio that have come and are not yet computed."""
+        return self._audio.num_waiting if self._audio else 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something has come that is not yet computed."""
+        return self._audio is not None and bool(self._audio.waiting)
+
+    def text(self, data: str) -> Reply | None:
+        """Take in a text message; what can be answered at once is."""
+        message = protocol.parse_client(data)
+        match message, self.phase:
+            case protocol.Hello(), Phase.WAITING:
+                return self._open(message)
+            case protocol.Ping(id=number), Phase.STREAMING | Phase.ENDING:
+                return protocol.Pong(id=number, num_samples=self.audio.num_computed)
+            case protocol.Flush() | protocol.End(), Phase.STREAMING:
+                self.audio.waiting.append(message)
+                if isinstance(message, protocol.End):
+                    self.phase = Phase.ENDING
+                return None
+            case _:
+                wanted = {Phase.WAITING: "send 'hello'", Phase.STREAMING: "send audio or 'end'"}
+                advice = wanted.get(self.phase, "wait for the summary")
+                raise ProtocolError("bad_message", f"'{message.type}' is out of turn; {advice}")
+
+    def binary(self, data: bytes) -> None:
+        """Take in a chunk of PCM, of any length."""
+        audio = self.audio
+        if self.phase is not Phase.STREAMING:
+            raise ProtocolError("bad_message", "audio came after 'end'; open another stream")
+        audio.num_bytes += len(data)
+        if audio.num_bytes > self._max_stream_s * audio.hello.sample_rate * audio.reader.sample_bytes:
             raise ProtocolError("too_long", f"a stream may last {self._max_stream_s:g} s; open another one to go on")
-        return self._replies(audio.stream.push(audio.resampler.push(samples)))
+        if data:
+            audio.waiting.append(data)
+            audio.num_waiting += len(data)
+
+    def prepare(self) -> streams.Stream:
+        """Hand the stream the audio of one turn; it is computed next.
+
+        Raises:
+            ProtocolError: if a sample is not a finite number.
+        """
+        audio = self.audio
+        budget = round(TURN_S * audio.hello.sample_rate) * audio.reader.sample_bytes
+        while audio.waiting and budget > 0:
+            match item := audio.waiting.popleft():
+                case protocol.Flush():
+                    audio.flushes.append(item)
+                case protocol.End():
+                    audio.stream.feed(audio.resampler.finish())
+                    audio.stream.end()
+                    self.phase = Phase.OVER
+                case _:
+                    if len(item) > budget:
+                        audio.waiting.appendleft(item[budget:])
+                        item = item[:budget]
+                    budget -= len(item)
+                    audio.num_waiting -= len(item)
+                    audio.stream.feed(audio.resampler.push(audio.reader.push(item)))
+        return audio.stream
+
+    def complete(self, updates: list[streams.Update]) -> list[Reply]:
+        """The replies to what has been computed, in order; the summary if that was the last of it."""
+        audio = self.audio
+        replies: list[Reply] = []
+        for update in updates:
+            audio.latest = update
+            audio.num_ticks += 1
+            audio.num_computed = round(update.time_s * SAMPLE_RATE)
+            if audio.hello.features:
+                audio.seen.add(update)
+            if update.ended is not None or audio.num_ticks % audio.every == 0:
+                replies += self._tell(audio)
+            if update.ended is not None:
+                self._segments.append(segment_message(update.ended))
+                replies.append(self._segments[-1])
+        if audio.flushes or self.phase is Phase.OVER:
+            replies += self._tell(audio)
+        replies += [protocol.Flushed(id=flush.id, num_samples=audio.num_computed) for flush in audio.flushes]
+        audio.flushes.clear()
+        return [*replies, self._summary(audio)] if self.phase is Phase.OVER else replies
+
+    def _tell(self, audio: Audio) -> list[Reply]:
+        """The newest update, if it has not been told."""
+        latest, audio.latest = audio.latest, None
+        return [] if latest is None else [update_message(latest, audio.seen.take())]
 
     def _open(self, hello: protocol.Hello) -> protocol.Ready:
         if hello.version != protocol.VERSION:
@@ -77,31 +176,44 @@ class Session:
                 f"this server speaks version {protocol.VERSION} of the protocol, not {hello.version}",
             )
         recognizer = self._catalogue.get(hello.recognizer)
-        self._audio = _Audio(
+        every = round(hello.interval_s / streams.UPDATE_S)
+        self._audio = Audio(
+            hello=hello,
+            recognizer=recognizer,
             reader=PcmReader(hello.format),
             resampler=Resampler(hello.sample_rate),
             stream=recognizer.open_stream(),
-            sample_rate=hello.sample_rate,
+            seen=Seen(recognizer.card),
+            every=every,
         )
         self.phase = Phase.STREAMING
-        return protocol.Ready(version=protocol.VERSION, update_s=streams.UPDATE_S, recognizer=describe(recognizer))
+        return protocol.Ready(
+            version=protocol.VERSION,
+            interval_s=round(every * streams.UPDATE_S, 1),
+            recognizer=describe(recognizer),
+        )
 
-    def _finish(self, audio: _Audio) -> list[Reply]:
-        updates = audio.stream.push(audio.resampler.finish()) + audio.stream.finish()
-        replies = self._replies(updates)
-        self.phase = Phase.OVER
-        summary = protocol.Summary(
-            duration_s=round(audio.num_samples / audio.sample_rate, 3),
+    def _summary(self, audio: Audio) -> protocol.Summary:
+        num_samples = audio.num_bytes // audio.reader.sample_bytes
+        return protocol.Summary(
+            recognizer=audio.recognizer.card.name,
+            duration_s=round(num_samples / audio.hello.sample_rate, 3),
             speech_s=round(math.fsum(s.end_s - s.start_s for s in self._segments), 3),
             segments=self._segments,
         )
-        return [*replies, summary]
 
-    def _replies(self, updates: list[streams.Update]) -> list[Reply]:
-        replies: list[Reply] = []
-        for update in updates:
-            replies.append(update_message(update))
-            if update.ended is not None:
-                self._segments.append(segment_message(update.ended))
-                replies.append(self._segments[-1])
-        return replies
+
+def answer(sessions: list[Session]) -> list[list[Reply] | Exception]:
+    """Compute one turn of many sessions of one recogniser together; what fails in one is that one's answer alone."""
+    answers: dict[int, list[Reply] | Exception] = {}
+    prepared: dict[int, streams.Stream] = {}
+    for index, session in enumerate(sessions):
+        try:
+            prepared[index] = session.prepare()
+        except (ProtocolError, VocaffectError) as error:
+            answers[index] = error
+    if prepared:
+        recognizer = sessions[next(iter(prepared))].audio.recognizer
+        for index, updates in zip(prepared, recognizer.advance(list(prepared.values())), strict=True):
+            answers[index] = sessions[index].complete(updates)
+    return [answers[index] for index in range(len(sessions))]

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     """Origins such as `https://example.org` whose pages may call the server besides its own."""
     max_upload_bytes: int = Field(default=32 * 2**20, gt=0)
     """Bytes of one request's body, counted as they arrive."""
+    max_batch: int = Field(default=32, gt=0)
+    """Files in one form of `POST /v1/recognize/batch`."""
     max_clip_s: float = Field(default=600.0, gt=0)
     """Decoded seconds of one clip."""
     max_stream_s: float = Field(default=3600.0, gt=0)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from vocaffect.errors import VocaffectError
 from vocaffect.server.protocol import STATUS, ErrorMessage, ProtocolError
 from vocaffect.server.resources import Resources, resources_of
-from vocaffect.server.session import Phase, Reply, Session
+from vocaffect.server.session import Phase, Session, answer
 
 router = APIRouter()
 _log = logging.getLogger(__name__)
@@ -38,13 +38,16 @@ async def _converse(socket: WebSocket, resources: Resources) -> None:
     with resources.stream_slot():
         while session.phase is not Phase.OVER:
             data = await _receive(socket, session.phase, resources)
-            for reply in await loop.run_in_executor(resources.stream_threads, _answer, session, data):
-                await socket.send_text(reply)
-
-
-def _answer(session: Session, data: str | bytes) -> list[str]:
-    replies: list[Reply] = session.text(data) if isinstance(data, str) else session.binary(data)
-    return [reply.model_dump_json() for reply in replies]
+            if isinstance(data, bytes):
+                session.binary(data)
+            elif (reply := session.text(data)) is not None:
+                await socket.send_text(reply.model_dump_json())
+            while session.has_work:
+                (replies,) = await loop.run_in_executor(resources.stream_threads, answer, [session])
+                if isinstance(replies, Exception):
+                    raise replies
+                for reply in replies:
+                    await socket.send_text(reply.model_dump_json())
 
 
 async def _receive(socket: WebSocket, phase: Phase, resources: Resources) -> str | bytes:

@@ -3,7 +3,8 @@
 import { openMicrophone } from "./capture";
 import type { Microphone } from "./capture";
 import { LiveStream, recognizeFile } from "./client";
-import type { Segment, Summary, Update } from "./protocol";
+import type { Listener } from "./client";
+import type { Segment, Update } from "./protocol";
 import { PeakMeter, toInt16 } from "./samples";
 
 export type Phase = "idle" | "starting" | "listening" | "finishing" | "analysing" | "done";
@@ -95,7 +96,7 @@ export class Recording {
     return this.updates.find((update) => update.time_s >= timeS) ?? this.updates.at(-1) ?? null;
   }
 
-  #receive(message: Update | Segment | Summary): void {
+  #receive(message: Parameters<Listener["message"]>[0]): void {
     switch (message.type) {
       case "update":
         this.updates.push(message);
