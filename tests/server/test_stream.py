@@ -163,7 +163,7 @@ def test_what_is_sent_in_one_go_is_computed_in_turns(catalogue: Catalogue, speec
         turns.append(sum(isinstance(reply, protocol.Update) for reply in replies))
     assert max(turns) == 4
     assert sum(turns) == len(speech) // 1_600
-    assert session.num_waiting == 0
+    assert session.waiting_s == 0
 
 
 def test_bad_audio_of_one_session_leaves_the_others_alone(catalogue: Catalogue) -> None:

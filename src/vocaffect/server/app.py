@@ -15,7 +15,9 @@ from starlette.responses import JSONResponse
 from vocaffect import __version__
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.clips import router as clips_router
+from vocaffect.server.engine import Engine
 from vocaffect.server.gate import Gate
+from vocaffect.server.metrics import Metrics
 from vocaffect.server.offers import router as offers_router
 from vocaffect.server.page import STATIC, add_page
 from vocaffect.server.protocol import STATUS, ErrorCode, ErrorMessage, ProtocolError
@@ -28,16 +30,16 @@ _log = logging.getLogger(__name__)
 
 def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) -> FastAPI:
     """The server's ASGI application over recognisers that are loaded already."""
-    cores = os.cpu_count() or 1
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with (
-            ThreadPoolExecutor(cores, thread_name_prefix="stream") as streams,
-            ThreadPoolExecutor(max(1, cores // 2), thread_name_prefix="clip") as clips,
-        ):
-            app.state.vocaffect = Resources(settings, catalogue, streams, clips)
+        engine = Engine(list(catalogue), settings, metrics)
+        engine.start()
+        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), thread_name_prefix="clip") as clips:
+            app.state.vocaffect = Resources(settings, catalogue, engine, clips, metrics)
             yield
+            await engine.stop()
 
     app = FastAPI(
         title="vocaffect",

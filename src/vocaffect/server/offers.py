@@ -3,7 +3,8 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from starlette.responses import FileResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from vocaffect import __version__
 from vocaffect.server.catalogue import describe_fully
@@ -69,6 +70,12 @@ async def readyz(request: Request, response: Response) -> Readiness:
     readiness = resources_of(request).readiness()
     response.status_code = 200 if readiness.status == "ready" else 503
     return readiness
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """The server's metrics in Prometheus' text format."""
+    return PlainTextResponse(resources_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _file(request: Request, path: str, tag: str) -> Response:

@@ -1,53 +1,32 @@
 """What every request of one running server shares."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from vocaffect.server.catalogue import Catalogue
-from vocaffect.server.protocol import ProtocolError, Readiness
+from vocaffect.server.engine import Engine
+from vocaffect.server.metrics import Metrics
+from vocaffect.server.protocol import Readiness
 from vocaffect.server.settings import Settings
 
 
+@dataclass(frozen=True)
 class Resources:
-    """Settings, recognisers, the threads that compute, and the count of open streams."""
+    """Settings, recognisers, what computes for streams, the threads for clips, and the metrics."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        catalogue: Catalogue,
-        stream_threads: ThreadPoolExecutor,
-        clip_threads: ThreadPoolExecutor,
-    ) -> None:
-        self.settings = settings
-        self.catalogue = catalogue
-        self.stream_threads = stream_threads
-        self.clip_threads = clip_threads
-        self._num_streams = 0
-
-    @contextmanager
-    def stream_slot(self) -> Iterator[None]:
-        """A place among the live streams.
-
-        Raises:
-            ProtocolError: if all are taken.
-        """
-        if self._num_streams >= self.settings.max_streams:
-            raise ProtocolError("busy", f"all {self.settings.max_streams} streams are taken; try again later")
-        self._num_streams += 1
-        try:
-            yield
-        finally:
-            self._num_streams -= 1
+    settings: Settings
+    catalogue: Catalogue
+    engine: Engine
+    clip_threads: ThreadPoolExecutor
+    metrics: Metrics
 
     def readiness(self) -> Readiness:
         """Whether another stream would be taken."""
-        full = self._num_streams >= self.settings.max_streams
-        return Readiness(
-            status="full" if full else "ready", num_streams=self._num_streams, max_streams=self.settings.max_streams
-        )
+        engine = self.engine
+        status = "closing" if engine.closing else "full" if engine.refusal() else "ready"
+        return Readiness(status=status, num_streams=engine.num_streams, max_streams=engine.max_streams)
 
 
 def resources_of(connection: HTTPConnection) -> Resources:

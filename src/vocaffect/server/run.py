@@ -5,11 +5,14 @@ import webbrowser
 from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
 from vocaffect.errors import VocaffectError
 from vocaffect.server.app import create_app
 from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.resources import Resources
 from vocaffect.server.settings import Settings
+from vocaffect.server.wire import WebSocket, http_protocol
 
 
 def run(settings: Settings, announce: Callable[[str], object], open_page: bool = False) -> None:
@@ -28,11 +31,29 @@ def run(settings: Settings, announce: Callable[[str], object], open_page: bool =
         make_server(settings, catalogue).run(sockets=[listener])
 
 
+class Server(uvicorn.Server):
+    """A uvicorn server that, before it closes its connections, answers what has come and says that it goes."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no connections, drain the streams, then close."""
+        for server in self.servers:
+            server.close()
+        resources: Resources = self._app.state.vocaffect
+        await resources.engine.drain()
+        await super().shutdown(sockets)
+
+
 def make_server(settings: Settings, catalogue: Catalogue) -> uvicorn.Server:
-    """A uvicorn server with the limits that uvicorn itself enforces."""
+    """A server with the limits that connections themselves have to keep."""
+    app = create_app(settings, catalogue)
     config = uvicorn.Config(
-        create_app(settings, catalogue),
-        ws="websockets-sansio",
+        app,
+        http=http_protocol(settings.head_timeout_s, settings.exchange_timeout_s),
+        ws=WebSocket,
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,  # PCM does not shrink, and inflating costs a flood of memory
         log_level="warning",
@@ -41,7 +62,7 @@ def make_server(settings: Settings, catalogue: Catalogue) -> uvicorn.Server:
         proxy_headers=False,
         timeout_graceful_shutdown=3,
     )
-    return uvicorn.Server(config)
+    return Server(config, app)
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -1,7 +1,8 @@
 """One client's conversation: text and bytes in, messages out; it knows the protocol, no socket and no model.
 
 What arrives is only put in order of arrival (`text`, `binary`). Whoever computes for many sessions at once lets each
-`prepare` its stream, answers the streams together, and lets each session turn its updates into replies (`complete`).
+`prepare` its stream, answers the streams together, and lets each session turn its updates into replies (`complete`);
+that may be another thread than the one in which messages arrive.
 """
 
 import math
@@ -46,8 +47,8 @@ class Audio:
     every: int
     """Every so many ticks of the stream an update is sent."""
     num_bytes: int = 0
+    num_taken: int = 0
     waiting: "deque[bytes | protocol.Flush | protocol.End]" = field(default_factory=deque)
-    num_waiting: int = 0
     flushes: list[protocol.Flush] = field(default_factory=list)
     latest: streams.Update | None = None
     num_ticks: int = 0
@@ -79,9 +80,12 @@ class Session:
         return self._audio
 
     @property
-    def num_waiting(self) -> int:
-        """Bytes of audio that have come and are not yet computed."""
-        return self._audio.num_waiting if self._audio else 0
+    def waiting_s(self) -> float:
+        """Seconds of audio that have come and are not yet computed."""
+        audio = self._audio
+        if audio is None:
+            return 0.0
+        return (audio.num_bytes - audio.num_taken) / (audio.reader.sample_bytes * audio.hello.sample_rate)
 
     @property
     def has_work(self) -> bool:
@@ -116,7 +120,6 @@ class Session:
             raise ProtocolError("too_long", f"a stream may last {self._max_stream_s:g} s; open another one to go on")
         if data:
             audio.waiting.append(data)
-            audio.num_waiting += len(data)
 
     def prepare(self) -> streams.Stream:
         """Hand the stream the audio of one turn; it is computed next.
@@ -139,7 +142,7 @@ class Session:
                         audio.waiting.appendleft(item[budget:])
                         item = item[:budget]
                     budget -= len(item)
-                    audio.num_waiting -= len(item)
+                    audio.num_taken += len(item)
                     audio.stream.feed(audio.resampler.push(audio.reader.push(item)))
         return audio.stream
 

@@ -31,11 +31,27 @@ class Settings(BaseSettings):
     """Seconds of audio in one live stream."""
     max_message_bytes: int = Field(default=2**20, gt=0)
     """Bytes of one WebSocket message."""
-    max_streams: int = Field(default=16, gt=0)
+    max_streams: int = Field(default=400, gt=0)
     """Live streams at once; the next one is told to come back later."""
+    max_lag_s: float = Field(default=0.15, gt=0)
+    """While chunks wait longer than this on average, no stream is added."""
+    max_waiting_s: float = Field(default=2.0, gt=0)
+    """Seconds of audio that may wait in a stream before its socket is read on."""
+    max_unread_messages: int = Field(default=100, gt=0)
+    """Messages that may wait for a client to read them before more is computed for it."""
+    batch_interval_s: float = Field(default=0.02, ge=0)
+    """Streams are computed for together, no more often than this."""
     upload_timeout_s: float = Field(default=60.0, gt=0)
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    """How long a connection may take until the head of its next request is whole."""
+    exchange_timeout_s: float = Field(default=180.0, gt=0)
+    """How long a request and its answer may take together."""
     hello_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
+    send_timeout_s: float = Field(default=10.0, gt=0)
+    """How long a client may leave its messages unread."""
+    drain_timeout_s: float = Field(default=5.0, gt=0)
+    """How long a server that stops computes what has come, and tells its clients."""
 
 
 def load_settings(given: dict[str, Any]) -> Settings:

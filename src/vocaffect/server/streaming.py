@@ -1,4 +1,4 @@
-"""`WS /v1/stream`: moves bytes between a socket and a session, and decides nothing else."""
+"""`WS /v1/stream`: moves messages between a socket and a session, and decides nothing else."""
 
 import asyncio
 import logging
@@ -6,9 +6,14 @@ import logging
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from vocaffect.errors import VocaffectError
+from vocaffect.server.engine import Engine, Live, told
 from vocaffect.server.protocol import STATUS, ErrorMessage, ProtocolError
 from vocaffect.server.resources import Resources, resources_of
-from vocaffect.server.session import Phase, Session, answer
+from vocaffect.server.session import Phase, Session
+from vocaffect.server.settings import Settings
+
+FAREWELL_S = 1.0
+"""How long a client that is refused may take to hear why."""
 
 router = APIRouter()
 _log = logging.getLogger(__name__)
@@ -18,41 +23,60 @@ _log = logging.getLogger(__name__)
 async def stream(socket: WebSocket) -> None:
     """Hold one conversation; whatever ends it early is told as a typed error."""
     await socket.accept()
+    resources = resources_of(socket)
     try:
-        await _converse(socket, resources_of(socket))
+        await _converse(socket, resources)
         await socket.close()
-    except WebSocketDisconnect:
-        pass
-    except ProtocolError as error:
-        await _refuse(socket, ErrorMessage(code=error.code, message=error.message))
-    except VocaffectError as error:
-        await _refuse(socket, ErrorMessage(code="bad_audio", message=str(error)))
-    except Exception:
-        _log.exception("a stream failed")
-        await _refuse(socket, ErrorMessage(code="internal", message="the server failed; its log says why"))
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # the client has gone
+    except Exception as error:
+        if not isinstance(error, ProtocolError | VocaffectError):
+            _log.error("a stream failed", exc_info=error)
+        await _refuse(socket, told(error), resources)
 
 
 async def _converse(socket: WebSocket, resources: Resources) -> None:
-    session = Session(resources.catalogue, resources.settings.max_stream_s)
-    loop = asyncio.get_running_loop()
-    with resources.stream_slot():
-        while session.phase is not Phase.OVER:
-            data = await _receive(socket, session.phase, resources)
+    """Send what there is to send, while another task receives."""
+    settings, engine = resources.settings, resources.engine
+    session = Session(resources.catalogue, settings.max_stream_s)
+    with engine.joined(session) as live:
+        receiving = asyncio.create_task(_receive_all(socket, live, engine, settings))
+        try:
+            while (text := await live.next()) is not None:
+                await _send(socket, text, settings)
+                engine.submit(live)
+        finally:
+            receiving.cancel()
+
+
+async def _send(socket: WebSocket, text: str, settings: Settings) -> None:
+    try:
+        async with asyncio.timeout(settings.send_timeout_s):
+            await socket.send_text(text)
+    except TimeoutError:
+        raise ProtocolError(
+            "too_slow", f"the updates have not been read for {settings.send_timeout_s:g} s; use a faster connection"
+        ) from None
+
+
+async def _receive_all(socket: WebSocket, live: Live, engine: Engine, settings: Settings) -> None:
+    """Take messages in until the conversation is over; what goes wrong is the conversation's failure."""
+    try:
+        while live.session.phase is not Phase.OVER:
+            await live.room()
+            data = await _receive(socket, live.session.phase, settings)
             if isinstance(data, bytes):
-                session.binary(data)
-            elif (reply := session.text(data)) is not None:
-                await socket.send_text(reply.model_dump_json())
-            while session.has_work:
-                (replies,) = await loop.run_in_executor(resources.stream_threads, answer, [session])
-                if isinstance(replies, Exception):
-                    raise replies
-                for reply in replies:
-                    await socket.send_text(reply.model_dump_json())
+                live.session.binary(data)
+            elif (reply := live.session.text(data)) is not None:
+                live.say([reply.model_dump_json()])
+            if live.session.has_work:
+                engine.submit(live)
+    except Exception as error:
+        live.say([], error)
 
 
-async def _receive(socket: WebSocket, phase: Phase, resources: Resources) -> str | bytes:
-    settings = resources.settings
-    limit_s = settings.hello_timeout_s if phase is Phase.WAITING else settings.idle_timeout_s
+async def _receive(socket: WebSocket, phase: Phase, settings: Settings) -> str | bytes:
+    limit_s = {Phase.WAITING: settings.hello_timeout_s, Phase.STREAMING: settings.idle_timeout_s}.get(phase)
     try:
         async with asyncio.timeout(limit_s):
             message = await socket.receive()
@@ -65,9 +89,12 @@ async def _receive(socket: WebSocket, phase: Phase, resources: Resources) -> str
     return text if text is not None else binary or b""
 
 
-async def _refuse(socket: WebSocket, error: ErrorMessage) -> None:
+async def _refuse(socket: WebSocket, error: ProtocolError, resources: Resources) -> None:
+    resources.metrics.refused(error.code)
+    message = ErrorMessage(code=error.code, message=error.message)
     try:
-        await socket.send_text(error.model_dump_json())
-        await socket.close(STATUS[error.code][1], error.message.encode()[:120].decode(errors="ignore"))
-    except (WebSocketDisconnect, RuntimeError):
-        pass  # the client has gone already
+        async with asyncio.timeout(FAREWELL_S):
+            await socket.send_text(message.model_dump_json())
+            await socket.close(STATUS[error.code][1], error.message.encode()[:120].decode(errors="ignore"))
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
+        pass  # the client has gone already, or does not listen
