@@ -13,6 +13,7 @@ from vocaffect.errors import VocaffectError
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
     from vocaffect.cli import (
+        bench,
         cache,
         compare,
         data,
@@ -36,7 +37,21 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for room in (recognize, data, cache, train, trained, posteriors, sweep, ensemble, compare, models, encoders, serve):
+    for room in (
+        recognize,
+        data,
+        cache,
+        train,
+        trained,
+        posteriors,
+        sweep,
+        ensemble,
+        compare,
+        models,
+        encoders,
+        serve,
+        bench,
+    ):
         room.register(app)
     return app
 

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from starlette.responses import JSONResponse
 
 from vocaffect import __version__
 from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.clip_work import ClipWork
 from vocaffect.server.clips import router as clips_router
+from vocaffect.server.decoding import Decoding
 from vocaffect.server.engine import Engine
 from vocaffect.server.gate import Gate
 from vocaffect.server.metrics import Metrics
@@ -36,10 +37,13 @@ def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = Engine(list(catalogue), settings, metrics)
         engine.start()
-        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), thread_name_prefix="clip") as clips:
-            app.state.vocaffect = Resources(settings, catalogue, engine, clips, metrics)
-            yield
-            await engine.stop()
+        clips = ClipWork(max(1, (os.cpu_count() or 1) // 2), settings.max_waiting_clips)
+        decoding = Decoding()
+        app.state.vocaffect = Resources(settings, catalogue, engine, clips, decoding, metrics)
+        yield
+        await engine.stop()
+        clips.stop()
+        decoding.stop()
 
     app = FastAPI(
         title="vocaffect",

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from vocaffect.audio import decode
 from vocaffect.errors import VocaffectError
 from vocaffect.server.protocol import (
     Batch,
@@ -19,7 +19,7 @@ from vocaffect.server.protocol import (
     Recognition,
 )
 from vocaffect.server.resources import Resources, resources_of
-from vocaffect.server.uploads import Upload, read_upload, read_uploads
+from vocaffect.server.uploads import Upload, uploads
 from vocaffect.server.whole import Tell, recognize_clip
 
 router = APIRouter()
@@ -62,11 +62,10 @@ async def recognize(
     """Recognise one clip, sent as a form's file or as the plain body."""
     resources = resources_of(request)
     resources.catalogue.get(recognizer)
-    upload = await read_upload(request, resources.settings)
     if progress:
-        lines = _progressing(resources, upload, recognizer, trace, features)
-        return StreamingResponse(lines, media_type="application/x-ndjson")
-    return await _recognize(resources, upload, recognizer, trace, features)
+        return await _progressing(request, resources, recognizer, trace, features)
+    async with uploads(request, resources.settings) as (upload,):
+        return await _recognize(resources, upload, recognizer, trace, features)
 
 
 @router.post("/v1/recognize/batch", openapi_extra=_body(_FORMS, plain=False), responses=ERRORS)
@@ -76,54 +75,63 @@ async def recognize_batch(
     """Recognise every file of a form; one that cannot be read does not stop the others."""
     resources = resources_of(request)
     resources.catalogue.get(recognizer)
-    uploads = await read_uploads(request, resources.settings)
     results: list[BatchItem] = []
-    for index, upload in enumerate(uploads):
-        recognition, error = None, None
-        try:
-            recognition = await _recognize(resources, upload, recognizer, trace, features)
-        except ProtocolError as refused:
-            error = ErrorMessage(code=refused.code, message=refused.message)
-        results.append(BatchItem(index=index, name=upload.name, recognition=recognition, error=error))
+    async with uploads(request, resources.settings, resources.settings.max_batch) as received:
+        for index, upload in enumerate(received):
+            recognition, error = None, None
+            try:
+                recognition = await _recognize(resources, upload, recognizer, trace, features)
+            except ProtocolError as refused:
+                error = ErrorMessage(code=refused.code, message=refused.message)
+            results.append(BatchItem(index=index, name=upload.name, recognition=recognition, error=error))
     return Batch(results=results)
 
 
 async def _recognize(
     resources: Resources, upload: Upload, name: str | None, trace: bool, features: bool, tell: Tell | None = None
 ) -> Recognition:
-    loop = asyncio.get_running_loop()
     recognizer = resources.catalogue.get(name)
 
     def work() -> Recognition:
         if tell:
             tell(Progress(step="preprocessing", fraction=0.0))
-        clip = decode(upload.data, name=upload.name, max_s=resources.settings.max_clip_s)
+        clip = resources.decoding.decode(upload.file, upload.size, upload.name, resources.settings.max_clip_s)
         if tell:
             tell(Progress(step="preprocessing", fraction=1.0))
         return recognize_clip(recognizer, clip, trace, features, tell)
 
     try:
-        return await loop.run_in_executor(resources.clip_threads, work)
+        return await resources.clips.run(work)
     except VocaffectError as error:
         raise ProtocolError("bad_audio", str(error)) from error
 
 
 async def _progressing(
-    resources: Resources, upload: Upload, name: str | None, trace: bool, features: bool
-) -> AsyncIterator[str]:
+    request: Request, resources: Resources, name: str | None, trace: bool, features: bool
+) -> StreamingResponse:
     """Progress as it comes, then the recognition or the error: one JSON object a line."""
+    stack = AsyncExitStack()
+    (upload,) = await stack.enter_async_context(uploads(request, resources.settings))
     told: asyncio.Queue[Message | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
     def tell(progress: Progress) -> None:
         loop.call_soon_threadsafe(told.put_nowait, progress)
 
-    work = asyncio.create_task(_recognize(resources, upload, name, trace, features, tell))
-    work.add_done_callback(lambda _: told.put_nowait(None))
-    yield Progress(step="upload", fraction=1.0).model_dump_json() + "\n"
-    while (message := await told.get()) is not None:
-        yield message.model_dump_json() + "\n"
-    try:
-        yield (await work).model_dump_json() + "\n"
-    except ProtocolError as error:
-        yield ErrorMessage(code=error.code, message=error.message).model_dump_json() + "\n"
+    async def lines() -> AsyncIterator[str]:
+        async with stack:
+            work = asyncio.create_task(_recognize(resources, upload, name, trace, features, tell))
+            work.add_done_callback(lambda _: told.put_nowait(None))
+            yield _line(Progress(step="upload", fraction=1.0))
+            while (message := await told.get()) is not None:
+                yield _line(message)
+            try:
+                yield _line(await work)
+            except ProtocolError as error:
+                yield _line(ErrorMessage(code=error.code, message=error.message))
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+def _line(message: Message) -> str:
+    return message.model_dump_json() + "\n"

@@ -1,11 +1,12 @@
 """What every request of one running server shares."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.clip_work import ClipWork
+from vocaffect.server.decoding import Decoding
 from vocaffect.server.engine import Engine
 from vocaffect.server.metrics import Metrics
 from vocaffect.server.protocol import Readiness
@@ -14,12 +15,13 @@ from vocaffect.server.settings import Settings
 
 @dataclass(frozen=True)
 class Resources:
-    """Settings, recognisers, what computes for streams, the threads for clips, and the metrics."""
+    """Settings, recognisers, what computes for streams and for clips, and the metrics."""
 
     settings: Settings
     catalogue: Catalogue
     engine: Engine
-    clip_threads: ThreadPoolExecutor
+    clips: ClipWork
+    decoding: Decoding
     metrics: Metrics
 
     def readiness(self) -> Readiness:

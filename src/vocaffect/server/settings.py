@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     """Origins such as `https://example.org` whose pages may call the server besides its own."""
     max_upload_bytes: int = Field(default=32 * 2**20, gt=0)
     """Bytes of one request's body, counted as they arrive."""
+    max_waiting_clips: int = Field(default=32, ge=0)
+    """Clips that may wait for others to be recognised; the next one is told to come back later."""
     max_batch: int = Field(default=32, gt=0)
     """Files in one form of `POST /v1/recognize/batch`."""
     max_clip_s: float = Field(default=600.0, gt=0)
@@ -41,6 +43,8 @@ class Settings(BaseSettings):
     """Messages that may wait for a client to read them before more is computed for it."""
     batch_interval_s: float = Field(default=0.02, ge=0)
     """Streams are computed for together, no more often than this."""
+    body_timeout_s: float = Field(default=10.0, gt=0)
+    """How long nothing may come of an upload that is not whole."""
     upload_timeout_s: float = Field(default=60.0, gt=0)
     head_timeout_s: float = Field(default=10.0, gt=0)
     """How long a connection may take until the head of its next request is whole."""

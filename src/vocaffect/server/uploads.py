@@ -1,9 +1,11 @@
-"""Reading an uploaded clip: multipart or the plain body, never more bytes than allowed, never for ever."""
+"""Reading uploaded clips: never more bytes than allowed, never for ever, and on disk rather than in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -13,41 +15,67 @@ from vocaffect.server.protocol import ProtocolError
 from vocaffect.server.settings import Settings
 
 NAMELESS = "the clip"
+IN_MEMORY_BYTES = 1 << 16
+"""What is larger goes to a temporary file: six hundred slow uploads must not fill the memory."""
+MAX_FIELDS = 8
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded file: its bytes, and what its sender calls it, which serves in messages alone."""
+    """One uploaded file, from its first byte, and what its sender calls it, which serves in messages alone."""
 
-    data: bytes
+    file: BinaryIO
+    size: int
     name: str = NAMELESS
 
 
-async def read_upload(request: Request, settings: Settings) -> Upload:
-    """The uploaded clip, as a form's file or the plain body.
+@asynccontextmanager
+async def uploads(request: Request, settings: Settings, max_files: int = 1) -> AsyncIterator[list[Upload]]:
+    """The files of a form, or the plain body as one, for as long as the block lasts.
 
     Raises:
-        ProtocolError: if the body is too large, too slow, or a form without exactly one file.
+        ProtocolError: if the body is too large, too slow, or a form that holds no file or too many.
     """
-    if _is_form(request):
-        return (await _read_form(request, settings, max_files=1))[0]
-    async with _in_time(settings):
-        return Upload(b"".join([chunk async for chunk in _capped(request, settings.max_upload_bytes)]))
+    body = _capped(request, settings)
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        parsing = _form(request, body, settings, max_files)
+    else:
+        parsing = _plain(body, settings)
+    async with parsing as received:
+        yield received
 
 
-async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
-    """All files of a form, `max_batch` at most; their bytes together count as one body.
+@asynccontextmanager
+async def _plain(body: AsyncGenerator[bytes, None], settings: Settings) -> AsyncIterator[list[Upload]]:
+    with SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
+        async with _in_time(settings):
+            async for chunk in body:
+                file.write(chunk)
+        size = file.tell()
+        file.seek(0)
+        yield [Upload(cast("BinaryIO", file), size)]
 
-    Raises:
-        ProtocolError: as `read_upload`, or if the body is no form.
-    """
-    if not _is_form(request):
-        raise ProtocolError("bad_message", "a batch is a form: send multipart/form-data with a file in each part")
-    return await _read_form(request, settings, settings.max_batch)
 
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").startswith("multipart/form-data")
+@asynccontextmanager
+async def _form(
+    request: Request, body: AsyncGenerator[bytes, None], settings: Settings, max_files: int
+) -> AsyncIterator[list[Upload]]:
+    parser = MultiPartParser(request.headers, body, max_files=max_files, max_fields=MAX_FIELDS)
+    parser.spool_max_size = IN_MEMORY_BYTES
+    try:
+        async with _in_time(settings):
+            form = await parser.parse()
+    except MultiPartException as error:
+        raise ProtocolError("bad_message", f"the form cannot be read ({error.message})") from error
+    except (KeyError, ValueError, LookupError) as error:
+        raise ProtocolError("bad_message", "the form cannot be read; send multipart/form-data") from error
+    try:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        if not files:
+            raise ProtocolError("bad_message", "the form holds no file; send one, as the field 'file'")
+        yield [Upload(each.file, each.size or 0, (each.filename or NAMELESS)[:100]) for each in files]
+    finally:
+        await form.close()
 
 
 @asynccontextmanager
@@ -61,29 +89,20 @@ async def _in_time(settings: Settings) -> AsyncIterator[None]:
         ) from None
 
 
-async def _capped(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _capped(request: Request, settings: Settings) -> AsyncGenerator[bytes, None]:
     """The body as it arrives; what `Content-Length` says is never believed."""
-    size = 0
-    async for chunk in request.stream():
+    size, stream = 0, request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise ProtocolError(
+                "timeout", f"nothing of the upload came for {settings.body_timeout_s:g} s; send it again"
+            ) from None
         size += len(chunk)
-        if size > limit:
-            raise ProtocolError("too_large", f"a clip may have {limit} bytes; send a shorter one")
+        if size > settings.max_upload_bytes:
+            raise ProtocolError("too_large", f"a clip may have {settings.max_upload_bytes} bytes; send a shorter one")
         yield chunk
-
-
-async def _read_form(request: Request, settings: Settings, max_files: int) -> list[Upload]:
-    body = _capped(request, settings.max_upload_bytes)
-    try:
-        async with _in_time(settings):
-            form = await MultiPartParser(request.headers, body, max_files=max_files, max_fields=8).parse()
-    except MultiPartException as error:
-        raise ProtocolError("bad_message", f"the form cannot be read ({error.message})") from error
-    except (KeyError, ValueError) as error:
-        raise ProtocolError("bad_message", "the form cannot be read; send multipart/form-data") from error
-    try:
-        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        if not files:
-            raise ProtocolError("bad_message", "the form holds no file; send one, as the field 'file'")
-        return [Upload(await file.read(), (file.filename or NAMELESS)[:100]) for file in files]
-    finally:
-        await form.close()
