@@ -138,6 +138,7 @@ class _Stream(asyncio.Protocol):
         self._begin, self._counted_from, self._end = begin, counted_from, end
         self._result = result
         self._due: list[float] = []
+        self._num_answered = 0
         self._connected = 0.0
         self._ready = self._over = False
 
@@ -183,8 +184,9 @@ class _Stream(asyncio.Protocol):
     def _heard(self, text: bytes) -> None:
         if found := _POSITION.match(text, 1):
             index = int(found[1]) // CHUNK - 1
-            if self._due[index] >= self._counted_from:
+            if index >= self._num_answered and self._due[index] >= self._counted_from:
                 self._result.waits_s.append(self._loop.time() - self._due[index])
+            self._num_answered = index + 1
             return
         message = json.loads(text)
         match message["type"]:

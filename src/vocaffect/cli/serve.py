@@ -25,6 +25,14 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Another site whose pages may call the server.")
     ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What callers must show. [default: one is made up where other machines can call]"),
+    ] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Let other machines call without a token.")
+    ] = None,
+    max_streams: Annotated[int | None, typer.Option(min=1, help="Live streams at once.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve the live page, `POST /v1/recognize` and `WS /v1/stream`.
@@ -45,6 +53,9 @@ def serve(
             "recognizers": recognizer,
             "host": host,
             "port": port,
+            "token": token,
+            "insecure": insecure,
+            "max_streams": max_streams,
             "allowed_hosts": allow_host,
             "allowed_origins": allow_origin,
         }

@@ -52,7 +52,7 @@ def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) 
         docs_url=None,  # the interactive pages would load scripts from elsewhere
         redoc_url=None,
     )
-    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
     _add_error_handlers(app)
     app.include_router(clips_router)
     app.include_router(offers_router)

@@ -8,7 +8,7 @@ session whose client does not read is left out until it does, so queues stay sho
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from vocaffect.server.metrics import Metrics
 from vocaffect.server.protocol import ProtocolError, Reply
 from vocaffect.server.session import TURN_S, Phase, Session, answer
 from vocaffect.server.settings import Settings
+from vocaffect.server.tokens import is_loopback
 
 MAX_BEHIND = 8
 """Of the sessions that have more than one turn waiting, as files have, no more than this share a turn."""
@@ -166,35 +167,45 @@ class Engine:
 
     def __init__(self, recognizers: Sequence[Recognizer], settings: Settings, metrics: Metrics) -> None:
         self.closing = False
-        self.num_streams = 0
         self.max_streams = settings.max_streams
         self._settings, self._metrics = settings, metrics
         self._batchers = {each.card.name: Batcher(each, settings, metrics) for each in recognizers}
         self._lives: set[Live] = set()
+        self._addresses: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to compute; to be called where the event loop runs."""
         self._tasks = [asyncio.create_task(batcher.run()) for batcher in self._batchers.values()]
 
+    @property
+    def num_streams(self) -> int:
+        """How many sockets are open."""
+        return len(self._lives)
+
     @contextmanager
-    def joined(self, session: Session) -> Iterator[Live]:
+    def joined(self, session: Session, address: str) -> Iterator[Live]:
         """A place among the live streams, for as long as the block lasts.
 
         Raises:
-            ProtocolError: if the server computes for as many as it can, or is about to stop.
+            ProtocolError: if the server computes for as many as it can or is about to stop, or if too many come
+                from this address.
         """
         if refusal := self.refusal():
             raise refusal
+        limited = self._settings.limit_loopback or not is_loopback(address)
+        if limited and self._addresses[address] >= self._settings.max_streams_per_address:
+            raise ProtocolError("too_many", "too many streams from this address; close one first")
         live = Live(session, self._settings)
         self._lives.add(live)
-        self.num_streams += 1
+        self._addresses[address] += 1
         self._metrics.streams.inc()
         try:
             yield live
         finally:
             self._lives.discard(live)
-            self.num_streams -= 1
+            self._addresses[address] -= 1
+            self._addresses += Counter()  # forgets those who have none left
             self._metrics.streams.dec()
             if session.phase is not Phase.WAITING:
                 self._batcher(session).leave(live)

@@ -2,7 +2,8 @@
 
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,6 +15,9 @@ from vocaffect.server.resources import Resources
 from vocaffect.server.settings import Settings
 from vocaffect.server.wire import WebSocket, http_protocol
 
+SEND_BUFFER_BYTES = 128 * 2**10
+"""What the kernel keeps for a client that does not read; left alone, it keeps megabytes."""
+
 
 def run(settings: Settings, announce: Callable[[str], object], open_page: bool = False) -> None:
     """Serve until interrupted; `announce` is told the page's address once connections are accepted.
@@ -23,12 +27,33 @@ def run(settings: Settings, announce: Callable[[str], object], open_page: bool =
     """
     catalogue = Catalogue.load(settings.recognizers)
     listener = listen(settings)
-    address = page_address(settings, listener)
-    announce(f"vocaffect serves '{catalogue.default}' at {address} (Ctrl-C stops it)")
+    for line in announcement(settings, catalogue, listener):
+        announce(line)
     if open_page:
-        webbrowser.open(address)
+        webbrowser.open(entrance(settings, listener))
     with listener:
         make_server(settings, catalogue).run(sockets=[listener])
+
+
+def announcement(settings: Settings, catalogue: Catalogue, listener: socket.socket) -> Iterator[str]:
+    """What a server says of itself when it starts."""
+    yield f"vocaffect serves at {entrance(settings, listener)} (Ctrl-C stops it)"
+    for recognizer in catalogue:
+        card = recognizer.card
+        how = "every frame" if card.streaming == "frame" else f"a window of {card.window_s:g} s"
+        yield f"  {card.name}: {len(card.labels)} emotions, {how}{', default' * (card.name == catalogue.default)}"
+    yield (
+        f"  limits: {settings.max_streams} streams of {settings.max_stream_s / 60:g} min, "
+        f"clips of {settings.max_clip_s / 60:g} min and {settings.max_upload_bytes / 2**20:g} MiB"
+    )
+    if settings.beyond_this_machine and settings.token is None:
+        yield "  anybody who reaches this address may use it (--insecure)"
+
+
+def entrance(settings: Settings, listener: socket.socket) -> str:
+    """The page's address, with the token if one is asked for."""
+    address = page_address(settings, listener)
+    return f"{address}/?token={quote(settings.token)}" if settings.token else address
 
 
 class Server(uvicorn.Server):
@@ -38,12 +63,21 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
 
+    @property
+    def _resources(self) -> Resources:
+        resources: Resources = self._app.state.vocaffect
+        return resources
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start with the decoding process at hand."""
+        await super().startup(sockets)
+        self._resources.decoding.start()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no connections, drain the streams, then close."""
         for server in self.servers:
             server.close()
-        resources: Resources = self._app.state.vocaffect
-        await resources.engine.drain()
+        await self._resources.engine.drain()
         await super().shutdown(sockets)
 
 
@@ -59,7 +93,8 @@ def make_server(settings: Settings, catalogue: Catalogue) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
         timeout_graceful_shutdown=3,
     )
     return Server(config, app)
@@ -73,12 +108,14 @@ def listen(settings: Settings) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
     except OSError as error:
         raise VocaffectError(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
             "choose another with --port"
         ) from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # what is accepted inherits it
+    return listener
 
 
 def page_address(settings: Settings, listener: socket.socket) -> str:

@@ -1,11 +1,13 @@
 """What a server may be told: where it listens, what it serves, and how much of anything it accepts."""
 
-from typing import Any
+import secrets
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vocaffect.errors import VocaffectError
+from vocaffect.server.tokens import is_loopback
 
 
 class Settings(BaseSettings):
@@ -17,10 +19,23 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65_535)
     recognizers: tuple[str, ...] = Field(default=("default",), min_length=1)
     """Paths of bundles or shipped names; the first is used where a client names none."""
+    token: str | None = Field(default=None, min_length=16)
+    """What callers must show; where the server can be reached from other machines and has none, one is made up."""
+    insecure: bool = False
+    """Let other machines call without a token."""
+    trusted_proxies: str = ""
+    """Addresses, with commas between them, of proxies whose `X-Forwarded-For` and `-Proto` are believed."""
     allowed_hosts: frozenset[str] = frozenset()
     """Names other than `localhost`, IP addresses and `host` under which browsers may reach the server."""
     allowed_origins: frozenset[str] = frozenset()
     """Origins such as `https://example.org` whose pages may call the server besides its own."""
+    requests_per_minute: int = Field(default=600, gt=0)
+    """HTTP requests from one address."""
+    sockets_per_minute: int = Field(default=60, gt=0)
+    """WebSockets opened from one address."""
+    max_streams_per_address: int = Field(default=16, gt=0)
+    limit_loopback: bool = False
+    """Whether the three limits above hold for callers on this machine as well."""
     max_upload_bytes: int = Field(default=32 * 2**20, gt=0)
     """Bytes of one request's body, counted as they arrive."""
     max_waiting_clips: int = Field(default=32, ge=0)
@@ -56,6 +71,17 @@ class Settings(BaseSettings):
     """How long a client may leave its messages unread."""
     drain_timeout_s: float = Field(default=5.0, gt=0)
     """How long a server that stops computes what has come, and tells its clients."""
+
+    @property
+    def beyond_this_machine(self) -> bool:
+        """Whether other machines can reach the server."""
+        return not is_loopback(self.host)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.beyond_this_machine and not self.insecure and self.token is None:
+            object.__setattr__(self, "token", secrets.token_urlsafe(24))  # frozen to everybody else
+        return self
 
 
 def load_settings(given: dict[str, Any]) -> Settings:

@@ -39,7 +39,8 @@ async def _converse(socket: WebSocket, resources: Resources) -> None:
     """Send what there is to send, while another task receives."""
     settings, engine = resources.settings, resources.engine
     session = Session(resources.catalogue, settings.max_stream_s)
-    with engine.joined(session) as live:
+    address = socket.client.host if socket.client else "unknown"
+    with engine.joined(session, address) as live:
         receiving = asyncio.create_task(_receive_all(socket, live, engine, settings))
         try:
             while (text := await live.next()) is not None:

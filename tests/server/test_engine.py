@@ -1,0 +1,212 @@
+"""What many streams at once may expect: nobody waits for anybody, and nothing grows without bound."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from socket import SHUT_RDWR
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+import websockets.sync.client as ws
+from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed
+
+from vocaffect.bundle import golden_signal
+from vocaffect.load import load
+from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.run import listen, make_server, page_address
+from vocaffect.server.settings import Settings
+
+Connect = Callable[..., ws.ClientConnection]
+HELLO = json.dumps({"type": "hello", "version": 1, "sample_rate": 16_000, "format": "int16"})
+SECOND = bytes(32_000)
+
+
+def received(socket: ws.ClientConnection) -> Iterator[dict[str, Any]]:
+    try:
+        while True:
+            yield json.loads(socket.recv(timeout=20))
+    except ConnectionClosed:
+        return
+
+
+def test_a_load_of_streams_is_answered_in_full(address: str) -> None:
+    result = load(address, 20, 1.0, golden_signal(3.0), ramp_s=0.5, warm_s=0.2)
+    assert (result.admitted, result.refused, result.lost) == (20, {}, 0)
+    assert len(result.waits_s) == result.num_chunks >= 180
+    assert result.quantile(0.5) < 1  # nobody is forgotten; how fast it is depends on who else computes here
+
+
+def test_streams_are_stepped_together(address: str) -> None:
+    def sums() -> tuple[float, float]:
+        lines = httpx.get(f"{address}/metrics").text.splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        name = 'vocaffect_batch_streams_{}{{recognizer="toy-frame"}}'
+        return float(values.get(name.format("sum"), 0)), float(values.get(name.format("count"), 0))
+
+    before = sums()
+    load(address, 30, 1.0, golden_signal(3.0), ramp_s=0.2, warm_s=0.2)
+    streams, batches = np.subtract(sums(), before)
+    assert streams / batches > 2
+
+
+def test_who_does_not_read_is_let_go_and_delays_nobody(start_server: Callable[..., str], connect: Connect) -> None:
+    address = start_server(send_timeout_s=0.5, max_unread_messages=10)
+    with connect(address) as other:
+        other.send(HELLO)
+        assert json.loads(other.recv())["type"] == "ready"
+        deaf = _deaf_client(address)
+        try:
+            for _ in range(20):
+                begun = time.monotonic()
+                other.send(bytes(3_200))
+                assert json.loads(other.recv(timeout=5))["type"] == "update"
+                assert time.monotonic() - begun < 2
+            _eventually(lambda: httpx.get(f"{address}/readyz").json()["num_streams"] == 1)
+        finally:
+            deaf.close()
+    assert 'vocaffect_refused_total{code="too_slow"} 1.0' in httpx.get(f"{address}/metrics").text
+
+
+def test_a_client_that_vanishes_leaves_nothing_behind(address: str, connect: Connect) -> None:
+    for _ in range(5):
+        with connect(address) as socket:
+            socket.send(HELLO)
+            socket.send(SECOND * 10)
+            socket.socket.shutdown(SHUT_RDWR)
+    _eventually(lambda: httpx.get(f"{address}/readyz").json()["num_streams"] == 0)
+
+
+def test_a_file_is_streamed_as_fast_as_it_is_computed_while_live_streams_go_on(address: str, connect: Connect) -> None:
+    done = threading.Event()
+
+    def stream_a_file() -> None:
+        with connect(address) as socket:
+            socket.send(HELLO)
+            for _ in range(60):
+                socket.send(SECOND)
+            socket.send('{"type": "end"}')
+            summaries.append(list(received(socket))[-1])
+        done.set()
+
+    summaries: list[dict[str, Any]] = []
+    thread = threading.Thread(target=stream_a_file)
+    thread.start()
+    with connect(address) as live:
+        live.send(HELLO)
+        live.recv()
+        while not done.is_set():
+            live.send(bytes(3_200))
+            assert json.loads(live.recv(timeout=5))["type"] == "update"
+    thread.join()
+    assert summaries[0]["duration_s"] == 60
+
+
+@pytest.fixture
+def closable(catalogue: Catalogue) -> Iterator[tuple[str, uvicorn.Server, threading.Thread]]:
+    settings = Settings(port=0)
+    with listen(settings) as listener:
+        server = make_server(settings, catalogue)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        _eventually(lambda: server.started)
+        yield page_address(settings, listener), server, thread
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_a_server_that_stops_computes_what_has_come_and_says_so(
+    closable: tuple[str, uvicorn.Server, threading.Thread], connect: Connect
+) -> None:
+    address, server, thread = closable
+    with connect(address) as socket:
+        socket.send(HELLO)
+        socket.send(SECOND * 2)
+        assert json.loads(socket.recv())["type"] == "ready"
+        server.should_exit = True
+        *updates, last = list(received(socket))
+        assert (last["type"], last["code"]) == ("error", "closing")
+        assert [update["num_samples"] for update in updates] == [1_600 * (n + 1) for n in range(20)]
+        assert socket.close_code == 1012
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_two_recognisers_are_served_at_once(toys: Callable[..., Any], tmp_path: Path, connect: Connect) -> None:
+    paths = [str(toys(kind).write(tmp_path / f"{kind}.onnx")) for kind in ("frame", "window")]
+    settings = Settings(port=0)
+    with listen(settings) as listener:
+        server = make_server(settings, Catalogue.load(paths))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            _eventually(lambda: server.started)
+            address = page_address(settings, listener)
+            results = [
+                load(address, 5, 0.5, golden_signal(2.0), name, ramp_s=0.1) for name in ("toy-frame", "toy-window")
+            ]
+            assert [result.admitted for result in results] == [5, 5]
+            assert all(len(result.waits_s) == result.num_chunks > 0 for result in results)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def test_requests_at_once_beyond_what_may_wait_are_refused_not_queued(
+    start_server: Callable[..., str], speech: NDArray[np.float32]
+) -> None:
+    import io
+    from concurrent.futures import ThreadPoolExecutor
+
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.tile(speech, 8), 16_000, format="WAV")
+    address = start_server(max_waiting_clips=0)
+    with ThreadPoolExecutor(6) as pool:
+        post = lambda _: httpx.post(f"{address}/v1/recognize", content=file.getvalue(), timeout=60)  # noqa: E731
+        answers = list(pool.map(post, range(6)))
+    statuses = {answer.status_code for answer in answers}
+    assert statuses <= {200, 503}
+    assert 503 in statuses
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 503} == {"busy"}
+
+
+def _deaf_client(address: str) -> socket.socket:
+    """A client that says hello, sends a lot, and never reads."""
+    from websockets.client import ClientProtocol
+    from websockets.uri import parse_uri
+
+    url = urlsplit(address)
+    connection = ClientProtocol(parse_uri(address.replace("http", "ws") + "/v1/stream"))
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    deaf.connect((url.hostname, url.port))
+    connection.send_request(connection.connect())
+    deaf.sendall(b"".join(connection.data_to_send()))
+    connection.receive_data(deaf.recv(4_096))
+    connection.send_text(HELLO.encode())
+    for _ in range(600):
+        connection.send_binary(SECOND)
+    deaf.settimeout(0.2)
+    try:
+        for data in connection.data_to_send():
+            deaf.sendall(data)
+    except TimeoutError:
+        pass  # the server has stopped reading, as it should
+    return deaf
+
+
+def _eventually(holds: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came about")
