@@ -28,13 +28,12 @@ def catalogue(toy_bundle: Path) -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def start_server(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+def start_server(catalogue: Catalogue) -> Iterator[StartServer]:
     """`start_server(max_clip_s=3)` runs a server with these settings and returns its address."""
     with ExitStack() as stack:
 
         def start(**limits: Any) -> str:
-            database = tmp_path_factory.mktemp("saved") / "saved.db"
-            settings = Settings(port=0, **{"database": f"sqlite:///{database}", **limits})
+            settings = Settings(port=0, **limits)
             listener = stack.enter_context(listen(settings))
             server = make_server(settings, catalogue)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

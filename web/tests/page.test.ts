@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 
-import { claims, runs, span, speech } from "../src/lib/drawing";
+import { claims, runs, span, speech } from "../src/lib/drawing/scene";
 import { clock, tickStep } from "../src/lib/format";
 import type { Segment, Update } from "../src/lib/protocol";
 import { reading } from "../src/lib/reading";
-import { PeakMeter, toInt16 } from "../src/lib/samples";
+import { LatencyMeter, PeakMeter, littleEndian, toInt16 } from "../src/lib/samples";
+
+const LABELS = ["happy", "sad"];
 
 function update(fields: Partial<Update>): Update {
   return {
@@ -27,7 +29,7 @@ function update(fields: Partial<Update>): Update {
 
 describe("samples", () => {
   it("become little-endian int16, and never wrap around", () => {
-    const bytes = new Uint8Array(toInt16(Float32Array.of(0, 0.5, -1, 1, 2, -2)));
+    const bytes = new Uint8Array(littleEndian(toInt16(Float32Array.of(0, 0.5, -1, 1, 2, -2))));
     expect([...bytes]).toEqual([0, 0, 0, 0x40, 0, 0x80, 0xff, 0x7f, 0xff, 0x7f, 0, 0x80]);
   });
 
@@ -43,10 +45,22 @@ describe("samples", () => {
   });
 });
 
+describe("latency", () => {
+  it("is the median from the hand-over of a sample to the update that heard it", () => {
+    const meter = new LatencyMeter();
+    expect(meter.medianMs).toBeNull();
+    [0.05, 0.1, 0.15, 0.2, 0.25, 0.3].forEach((endS, index) => meter.handed(endS, 1000 + 50 * index));
+    meter.answered(0.1, 1050 + 20);
+    meter.answered(0.2, 1150 + 90);
+    meter.answered(0.3, 1250 + 30);
+    expect(meter.medianMs).toBe(30);
+  });
+});
+
 describe("reading", () => {
   it("shows silence as silence, whatever else the update holds", () => {
     const silent = update({ posterior: [0.9, 0.1], label: "happy" });
-    expect(reading("listening", silent, null, null)).toMatchObject({
+    expect(reading("listening", silent, null, null, LABELS)).toMatchObject({
       word: "Silence",
       label: null,
       posterior: null,
@@ -54,7 +68,7 @@ describe("reading", () => {
   });
 
   it("claims no emotion before there is one", () => {
-    expect(reading("listening", update({ speech: true }), null, null)).toMatchObject({
+    expect(reading("listening", update({ speech: true }), null, null, LABELS)).toMatchObject({
       word: "Speech",
       label: null,
     });
@@ -62,14 +76,22 @@ describe("reading", () => {
 
   it("names the emotion with its probability", () => {
     const spoken = update({ speech: true, posterior: [0.25, 0.75], label: "sad" });
-    expect(reading("listening", spoken, null, null)).toMatchObject({
+    expect(reading("listening", spoken, null, null, LABELS)).toMatchObject({
       word: "Sad",
       note: "75 % likely right now",
     });
   });
 
+  it("says so where it is uncertain, and between what", () => {
+    const spoken = update({ speech: true, posterior: [0.45, 0.55], label: "sad", uncertain: true });
+    expect(reading("listening", spoken, null, null, LABELS)).toMatchObject({
+      word: "Uncertain",
+      note: "Perhaps sad, perhaps happy, right now",
+    });
+  });
+
   it("says that a file without speech is silence", () => {
-    expect(reading("done", null, { label: null, posterior: null }, null).word).toBe("Silence");
+    expect(reading("done", null, { label: null, posterior: null, uncertain: false, passages: 0 }, null, LABELS).word).toBe("Silence");
   });
 });
 

@@ -20,7 +20,14 @@ export interface Microphone {
   close(): Promise<void>;
 }
 
-export async function openMicrophone(): Promise<Microphone> {
+/** The microphones there are; their names are known once a page may use one of them. */
+export async function listMicrophones(): Promise<MediaDeviceInfo[]> {
+  if (!("mediaDevices" in navigator)) return [];
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  return devices.filter(({ kind, deviceId }) => kind === "audioinput" && !["", "default"].includes(deviceId));
+}
+
+export async function openMicrophone(deviceId: string | null): Promise<Microphone> {
   if (!("mediaDevices" in navigator)) {
     throw new Error(
       "Browsers give a page the microphone only on localhost or over https; open this page there.",
@@ -28,7 +35,9 @@ export async function openMicrophone(): Promise<Microphone> {
   }
   let media: MediaStream;
   try {
-    media = await navigator.mediaDevices.getUserMedia({ audio: CONSTRAINTS });
+    media = await navigator.mediaDevices.getUserMedia({
+      audio: deviceId ? { ...CONSTRAINTS, deviceId: { exact: deviceId } } : CONSTRAINTS,
+    });
   } catch (error) {
     throw new Error(explain(error));
   }
@@ -73,7 +82,9 @@ function explain(error: unknown): string {
     case "NotAllowedError":
       return "The microphone is blocked for this page; allow it beside the address bar, then start again.";
     case "NotFoundError":
-      return "There is no microphone; plug one in, or open a file.";
+      return "There is no microphone; plug one in, or open a file instead.";
+    case "OverconstrainedError":
+      return "That microphone is gone; choose another one.";
     case "NotReadableError":
       return "The microphone is in use by another program; close that, then start again.";
     default:

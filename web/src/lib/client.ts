@@ -1,106 +1,150 @@
 /** The server's API as the page uses it; docs/protocol.md describes it. */
 
+import { Failure } from "./failure";
+import type { Conversation, Listener } from "./conversation";
 import { VERSION } from "./protocol";
-import type {
-  ClientMessage,
-  ErrorMessage,
-  Hello,
-  Ready,
-  Recognition,
-  RecognizerList,
-  ServerMessage,
-} from "./protocol";
+import type { ClientMessage, ErrorMessage, Progress, Recognition, RecognizerList, ServerMessage } from "./protocol";
+import { littleEndian } from "./samples";
 
-const LOST = "The connection to the server was lost; check that it runs, then start again.";
+export const LOST = "The server does not answer; check that it runs.";
 const TOO_SLOW = "The connection is too slow for live audio; try a file instead.";
 const MAX_BUFFERED_BYTES = 2 ** 20;
+const ROOM_BYTES = 2 ** 16;
 
 export async function fetchRecognizers(): Promise<RecognizerList> {
-  return answer<RecognizerList>(fetch("/v1/recognizers"));
+  const response = await fetch("/v1/recognizers").catch(() => null);
+  if (!response) throw new Failure(LOST, true);
+  const body = await response.text();
+  if (!response.ok) throw refusal(response.status, body);
+  return JSON.parse(body) as RecognizerList;
 }
 
-export async function recognizeFile(file: File, recognizer: string): Promise<Recognition> {
+/** Have the server decode a file that this browser cannot; `tell` hears how far it has come, as it comes. */
+export function recognizeFile(
+  file: Blob,
+  recognizer: string,
+  tell: (step: Progress["step"], fraction: number) => void,
+): Promise<Recognition> {
   const form = new FormData();
   form.append("file", file);
-  const query = new URLSearchParams({ recognizer, trace: "true" });
-  return answer<Recognition>(fetch(`/v1/recognize?${query}`, { method: "POST", body: form }));
-}
-
-async function answer<T>(request: Promise<Response>): Promise<T> {
-  const response = await request.catch(() => {
-    throw new Error(LOST);
+  const query = new URLSearchParams({ recognizer, trace: "true", features: "true", progress: "true" });
+  const request = new XMLHttpRequest(); // fetch does not tell how far an upload has come
+  let read = 0;
+  return new Promise((resolve, reject) => {
+    const receive = (): void => {
+      if (request.status !== 200) return;
+      for (let end = request.responseText.indexOf("\n", read); end >= 0; ) {
+        const message = JSON.parse(request.responseText.slice(read, end)) as Progress | Recognition | ErrorMessage;
+        if (message.type === "progress") tell(message.step, message.fraction);
+        else if (message.type === "recognition") resolve(message);
+        else reject(new Failure(message.message));
+        read = end + 1;
+        end = request.responseText.indexOf("\n", read);
+      }
+    };
+    request.upload.onprogress = ({ loaded, total }) => tell("upload", total > 0 ? loaded / total : 0);
+    request.onprogress = receive;
+    request.onerror = () => reject(new Failure(LOST, true));
+    request.onload = () => {
+      receive();
+      reject(refusal(request.status, request.responseText)); // unless an answer has come, which goes first
+    };
+    request.open("POST", `/v1/recognize?${query}`);
+    request.send(form);
   });
-  const body: unknown = await response.json().catch(() => null);
-  if (!response.ok) {
-    throw new Error((body as ErrorMessage | null)?.message ?? `The server answered ${response.status}.`);
-  }
-  return body as T;
 }
 
-export interface Listener {
-  message(message: Exclude<ServerMessage, Ready | ErrorMessage>): void;
-  /** Called once, and last: without a sentence after a proper end, with one after anything else. */
-  closed(error?: string): void;
+function refusal(status: number, body: string): Failure {
+  try {
+    return new Failure((JSON.parse(body) as ErrorMessage).message);
+  } catch {
+    return new Failure(`The server answered ${status}.`); // no message of ours: a proxy's page, perhaps
+  }
 }
 
 /** One conversation with `WS /v1/stream`. */
-export class LiveStream {
-  #socket: WebSocket;
-  #failure: string | undefined = LOST;
+export class ServerConversation implements Conversation {
+  #failure: Failure | undefined = new Failure(LOST, true);
 
-  private constructor(socket: WebSocket) {
-    this.#socket = socket;
+  private constructor(private readonly socket: WebSocket) {
+    socket.binaryType = "arraybuffer";
   }
 
   /** Resolves when the server is ready for audio; rejects with its reason where it is not. */
-  static open(hello: Omit<Hello, "type" | "version">, listener: Listener): Promise<LiveStream> {
+  static open(recognizer: string, sampleRate: number, listener: Listener): Promise<ServerConversation> {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}/v1/stream`);
-    const stream = new LiveStream(socket);
+    const conversation = new ServerConversation(socket);
     return new Promise((resolve, reject) => {
       let ready = false;
-      socket.onopen = () => stream.#send({ type: "hello", version: VERSION, ...hello });
+      socket.onopen = () =>
+        conversation.#tell({
+          type: "hello",
+          version: VERSION,
+          sample_rate: sampleRate,
+          format: "int16",
+          recognizer,
+          features: true,
+        });
       socket.onmessage = (event: MessageEvent<string>) => {
         const message = JSON.parse(event.data) as ServerMessage;
         if (message.type === "ready") {
           ready = true;
-          resolve(stream);
-        } else if (message.type === "error") {
-          stream.#failure = message.message;
+          resolve(conversation);
         } else {
-          if (message.type === "summary") stream.#failure = undefined;
-          listener.message(message);
+          conversation.#receive(message, listener);
         }
       };
       socket.onclose = () => {
-        if (ready) listener.closed(stream.#failure);
-        else reject(new Error(stream.#failure));
+        if (ready) listener.closed(conversation.#failure);
+        else reject(conversation.#failure ?? new Failure(LOST, true));
       };
     });
   }
 
-  /** Send a chunk of PCM; a connection that falls seconds behind is closed rather than left to lag. */
-  send(pcm: ArrayBuffer): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
-      this.#failure = TOO_SLOW;
-      this.#socket.close();
+  /** A connection that falls seconds behind is closed rather than left to lag. */
+  send(samples: Int16Array): void {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
+    if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES) {
+      this.#failure = new Failure(TOO_SLOW);
+      this.socket.close();
       return;
     }
-    this.#socket.send(pcm);
+    this.socket.send(littleEndian(samples));
+  }
+
+  async room(): Promise<void> {
+    while (this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount > ROOM_BYTES) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   end(): void {
-    this.#send({ type: "end" });
+    this.#tell({ type: "end" });
   }
 
-  /** Leave without a word; the listener hears nothing more. */
   abort(): void {
-    this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close();
+    this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close();
   }
 
-  #send(message: ClientMessage): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  #receive(message: Exclude<ServerMessage, { type: "ready" }>, listener: Listener): void {
+    switch (message.type) {
+      case "update":
+      case "segment":
+        listener.message(message);
+        break;
+      case "summary":
+        this.#failure = undefined;
+        listener.message(message);
+        break;
+      case "error":
+        this.#failure = new Failure(message.message, message.code === "closing");
+        break;
+    }
+  }
+
+  #tell(message: ClientMessage): void {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 }

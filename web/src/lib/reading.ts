@@ -12,46 +12,72 @@ export interface Reading {
   /** The emotion that is claimed, if one is. */
   label: string | null;
   posterior: number[] | null;
+  uncertain: boolean;
 }
 
-type Decision = { label: string | null; posterior: number[] | null };
+export interface Decision {
+  label: string | null;
+  posterior: number[] | null;
+  uncertain: boolean;
+}
 
+/** `invitation` is what to do while there is nothing yet. */
 export function reading(
   phase: Phase,
   latest: Update | null,
-  whole: Decision | null,
+  whole: (Decision & { passages: number }) | null,
   played: Update | null,
+  labels: string[],
+  invitation = "Start the microphone and speak.",
 ): Reading {
   switch (phase) {
     case "idle":
-      return plain("Ready", "Start the microphone, or open a recording of someone speaking.");
+      return plain("Ready", invitation);
     case "starting":
       return plain("One moment", "Waiting for the microphone.");
     case "analysing":
       return plain("One moment", "Listening to the file.");
+    case "reconnecting":
+      return plain("Waiting", "The server is gone. Listening goes on as soon as it is back.");
     case "listening":
     case "finishing":
-      return latest ? ofUpdate(latest, "right now") : plain("Listening", "Say something.");
+      return latest ? ofUpdate(latest, "right now", labels) : plain("Listening", "Say something.");
     case "done":
-      if (played) return ofUpdate(played, `at ${clock(played.time_s)}`);
-      if (!whole) return plain("Stopped", "The passages that were heard are listed below.");
-      return claimed(whole, "in the whole recording") ?? plain("Silence", "Nobody speaks in this recording.");
+      if (played) return ofUpdate(played, `at ${clock(played.time_s)}`, labels);
+      return (
+        (whole && claimed(whole, ofPassages(whole.passages), labels)) ??
+        plain("Silence", "Nobody speaks in this recording.")
+      );
   }
 }
 
-function ofUpdate(update: Update, when: string): Reading {
-  if (!update.speech) return plain("Silence", "Nobody is speaking.");
-  return claimed(update, when) ?? plain("Speech", "Heard too little of it yet to tell.");
+function ofPassages(count: number): string {
+  return count > 1 ? `on average over ${count} passages` : "in what was said";
 }
 
-function claimed({ label, posterior }: Decision, when: string): Reading | null {
+function ofUpdate(update: Update, when: string, labels: string[]): Reading {
+  if (!update.speech) return plain("Silence", "Listening… nobody is speaking.");
+  const { label, posterior, uncertain } = update;
+  return claimed({ label, posterior, uncertain }, when, labels) ?? plain("Speech", "Heard too little of it yet to tell.");
+}
+
+function claimed({ label, posterior, uncertain }: Decision, when: string, labels: string[]): Reading | null {
   if (label === null || posterior === null) return null;
+  if (uncertain) {
+    const [first, second] = likeliest(posterior).map((index) => labels[index] ?? "");
+    return { word: "Uncertain", note: `Perhaps ${first}, perhaps ${second}, ${when}`, label, posterior, uncertain };
+  }
   const note = `${percent(Math.max(...posterior))} likely ${when}`;
-  return { word: capitalised(label), note, label, posterior };
+  return { word: capitalised(label), note, label, posterior, uncertain };
+}
+
+/** The places of the largest values, the largest first. */
+export function likeliest(posterior: number[]): number[] {
+  return posterior.map((_, index) => index).sort((a, b) => (posterior[b] ?? 0) - (posterior[a] ?? 0));
 }
 
 function plain(word: string, note: string): Reading {
-  return { word, note, label: null, posterior: null };
+  return { word, note, label: null, posterior: null, uncertain: false };
 }
 
 /** What a screen reader is told: when listening begins and ends, and each passage, but not every update. */
@@ -61,10 +87,11 @@ export function announcement(phase: Phase, newest: Segment | undefined, now: Rea
       return newest
         ? `Passage ${newest.index + 1}: ${newest.label}, ${percent(Math.max(...newest.posterior))}`
         : "Listening";
-    case "analysing":
-      return "Analysing the file";
+    case "reconnecting":
     case "done":
       return `${now.word}. ${now.note}`;
+    case "analysing":
+      return "Analysing the file";
     default:
       return "";
   }

@@ -1,0 +1,42 @@
+/** A conversation with a recogniser, wherever it runs: samples go out, the protocol's messages come back. */
+
+import { ServerConversation } from "./client";
+import type { Failure } from "./failure";
+import type { RecognizerCard, Segment, Summary, Update } from "./protocol";
+
+export type Place = "server" | "device";
+
+/** Which recogniser, and where it runs. */
+export interface Side {
+  card: RecognizerCard;
+  place: Place;
+  /** Where the voice-activity network lies, for recognising on this device. */
+  voiceUrl: string;
+}
+
+export type Heard = Update | Segment | Summary;
+
+export interface Listener {
+  message(message: Heard): void;
+  /** Called once, and last: without a failure after a proper end, with one after anything else. */
+  closed(failure?: Failure): void;
+}
+
+export interface Conversation {
+  /** Hand over mono samples, in 16 bits at the rate that was said at the beginning. */
+  send(samples: Int16Array): void;
+  /** Resolves when what was handed over is nearly used up, so that a long file does not pile up. */
+  room(): Promise<void>;
+  /** No more samples: the last updates, a summary and `closed` follow. */
+  end(): void;
+  /** Leave without a word; the listener hears nothing more. */
+  abort(): void;
+}
+
+export async function converse(side: Side, sampleRate: number, listener: Listener): Promise<Conversation> {
+  if (side.place === "server") {
+    return ServerConversation.open(side.card.name, sampleRate, listener);
+  }
+  const { DeviceConversation } = await import("./device/conversation");
+  return DeviceConversation.open(side, sampleRate, listener);
+}
