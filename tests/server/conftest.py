@@ -28,12 +28,13 @@ def catalogue(toy_bundle: Path) -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def start_server(catalogue: Catalogue) -> Iterator[StartServer]:
+def start_server(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """`start_server(max_clip_s=3)` runs a server with these settings and returns its address."""
     with ExitStack() as stack:
 
         def start(**limits: Any) -> str:
-            settings = Settings(port=0, **limits)
+            database = tmp_path_factory.mktemp("saved") / "saved.db"
+            settings = Settings(port=0, **{"database": f"sqlite:///{database}", **limits})
             listener = stack.enter_context(listen(settings))
             server = make_server(settings, catalogue)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import websockets.sync.client as ws
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -218,6 +219,16 @@ def test_a_socket_carries_the_whole_conversation(
         received = list(_until_closed(socket))
         assert received == [reply.model_dump() for reply in whole]
         assert socket.close_code == 1000
+
+
+def test_the_hello_may_stand_in_the_address(address: str, speech: Samples, whole: list[Reply]) -> None:
+    url = address.replace("http", "ws") + "/v1/stream?version=1&sample_rate=16000&format=int16"
+    with ws.connect(url) as socket:
+        socket.send(pcm(speech))
+        socket.send('{"type":"end"}')
+        assert list(_until_closed(socket)) == [reply.model_dump() for reply in whole]
+    with ws.connect(f"{url}&sample_rate=1") as socket:
+        assert next(_until_closed(socket))["code"] == "bad_message"
 
 
 def test_streams_at_the_same_time_do_not_mix(

@@ -15,6 +15,7 @@ from vocaffect import __version__
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.clip_work import ClipWork
 from vocaffect.server.clips import router as clips_router
+from vocaffect.server.database import Database, default_url
 from vocaffect.server.decoding import Decoding
 from vocaffect.server.engine import Engine
 from vocaffect.server.gate import Gate
@@ -23,7 +24,9 @@ from vocaffect.server.offers import router as offers_router
 from vocaffect.server.page import STATIC, add_page
 from vocaffect.server.protocol import STATUS, ErrorCode, ErrorMessage, ProtocolError
 from vocaffect.server.resources import Resources
+from vocaffect.server.saving import router as saving_router
 from vocaffect.server.settings import Settings
+from vocaffect.server.store import Store
 from vocaffect.server.streaming import router as streaming_router
 
 _log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ _log = logging.getLogger(__name__)
 def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) -> FastAPI:
     """The server's ASGI application over recognisers that are loaded already."""
     metrics = Metrics()
+    database = None if settings.database == "none" else Database(settings.database or default_url())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -39,11 +43,14 @@ def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) 
         engine.start()
         clips = ClipWork(max(1, (os.cpu_count() or 1) // 2), settings.max_waiting_clips)
         decoding = Decoding()
-        app.state.vocaffect = Resources(settings, catalogue, engine, clips, decoding, metrics)
+        store = None if database is None else Store(database, settings.max_saved)
+        app.state.vocaffect = Resources(settings, catalogue, engine, clips, decoding, store, metrics)
         yield
         await engine.stop()
         clips.stop()
         decoding.stop()
+        if database is not None:
+            database.close()
 
     app = FastAPI(
         title="vocaffect",
@@ -56,6 +63,7 @@ def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) 
     _add_error_handlers(app)
     app.include_router(clips_router)
     app.include_router(offers_router)
+    app.include_router(saving_router)
     app.include_router(streaming_router)
     add_page(app, static)
     return app

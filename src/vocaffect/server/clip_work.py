@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from vocaffect.errors import VocaffectError
 from vocaffect.server.protocol import ProtocolError
 
 T = TypeVar("T")
@@ -22,14 +23,17 @@ class ClipWork:
         """What `work` returns, from one of the threads.
 
         Raises:
-            ProtocolError: if too many wait already.
+            ProtocolError: if too many wait already, or what the work is about cannot be used.
         """
         if self._num >= self._max:
             raise ProtocolError("busy", f"{self._num} clips are waiting already; try again later")
         self._num += 1
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         running.add_done_callback(self._done)
-        return await running
+        try:
+            return await running
+        except VocaffectError as error:
+            raise ProtocolError("bad_audio", str(error)) from error
 
     def stop(self) -> None:
         """Wait for the clips that are being computed."""

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from vocaffect.errors import VocaffectError
 from vocaffect.server.protocol import (
     Batch,
     BatchItem,
@@ -32,11 +31,16 @@ _FORMS = {
 }
 
 
-def _body(form: dict[str, Any], plain: bool) -> dict[str, Any]:
-    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
-    if plain:
-        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-    return {"requestBody": {"required": True, "content": content}}
+def _form_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def plain_body() -> dict[str, Any]:
+    """What OpenAPI is told of a route that takes one clip, as a form's file or as the plain body."""
+    described = _form_of(_FORM)
+    content = described["requestBody"]["content"]
+    content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+    return described
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorMessage} for status in ("4XX", "5XX")}
@@ -48,7 +52,7 @@ WithFeatures = Annotated[bool, Query(description="With the trace, what the recog
 
 @router.post(
     "/v1/recognize",
-    openapi_extra=_body(_FORM, plain=True),
+    openapi_extra=plain_body(),
     response_model=Recognition,
     responses={**ERRORS, 200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
@@ -68,7 +72,7 @@ async def recognize(
         return await _recognize(resources, upload, recognizer, trace, features)
 
 
-@router.post("/v1/recognize/batch", openapi_extra=_body(_FORMS, plain=False), responses=ERRORS)
+@router.post("/v1/recognize/batch", openapi_extra=_form_of(_FORMS), responses=ERRORS)
 async def recognize_batch(
     request: Request, recognizer: Chosen = None, trace: Traced = False, features: WithFeatures = False
 ) -> Batch:
@@ -100,10 +104,7 @@ async def _recognize(
             tell(Progress(step="preprocessing", fraction=1.0))
         return recognize_clip(recognizer, clip, trace, features, tell)
 
-    try:
-        return await resources.clips.run(work)
-    except VocaffectError as error:
-        raise ProtocolError("bad_audio", str(error)) from error
+    return await resources.clips.run(work)
 
 
 async def _progressing(

@@ -36,7 +36,7 @@ async def recognizers(request: Request) -> RecognizerList:
             max_clip_s=settings.max_clip_s,
             max_stream_s=settings.max_stream_s,
             max_batch=settings.max_batch,
-            saves=False,
+            saves=resources.store is not None,
             voice_activity_url=VOICE_ACTIVITY_URL,
         ),
     )

@@ -1,5 +1,7 @@
 """The messages between server and client, version 1: docs/protocol.md explains them, web/ has their twin."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -302,8 +304,24 @@ def parse_client(text: str) -> Asked:
     Raises:
         ProtocolError: if the text is no JSON or no message of the protocol.
     """
-    try:
+    with _refusing():
         return _CLIENT.validate_json(text)
+
+
+def parse_hello(query: dict[str, str]) -> Hello:
+    """The hello that stands in an address, for clients that can send nothing but audio.
+
+    Raises:
+        ProtocolError: if it is none.
+    """
+    with _refusing():
+        return Hello.model_validate(query)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in error.errors())
         raise ProtocolError("bad_message", f"not a message of the protocol ({faults[:500]})") from error

@@ -1,12 +1,16 @@
 """The messages about what a user has saved: docs/protocol.md explains them, web/ has their twin."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from vocaffect.server.protocol import Message
 
 MAX_LABELS, MAX_SEGMENTS = 64, 10_000
+
+Label = Annotated[str, Field(max_length=40, pattern=r"^\w[\w -]*$")]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+ShortText = Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class SavedSegment(Message):
@@ -15,20 +19,20 @@ class SavedSegment(Message):
     index: int = Field(ge=0, le=MAX_SEGMENTS)
     start_s: float = Field(ge=0, le=86_400)
     end_s: float = Field(ge=0, le=86_400)
-    label: str = Field(max_length=40)
+    label: Label
     posterior: list[float] = Field(max_length=MAX_LABELS)
     uncertain: bool = False
-    corrected: str | None = Field(default=None, max_length=40)
+    corrected: Label | None = None
 
 
 class Save(Message):
     """The body of `POST /v1/saved`: what the user wants to keep; audio follows on its own, with consent."""
 
     type: Literal["save"] = "save"
-    name: str = Field(max_length=200)
-    recognizer: str = Field(max_length=100)
-    digest: str = Field(default="", max_length=80)
-    labels: list[str] = Field(min_length=1, max_length=MAX_LABELS)
+    name: Text
+    recognizer: ShortText
+    digest: str = Field(default="", pattern="^(sha256:[0-9a-f]{64})?$")
+    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS)
     duration_s: float = Field(ge=0, le=86_400)
     segments: list[SavedSegment] = Field(max_length=MAX_SEGMENTS)
 
@@ -71,7 +75,7 @@ class Correction(Message):
     """The body of `PUT /v1/saved/{id}/segments/{index}`: the right label, or null to take a correction back."""
 
     type: Literal["correction"] = "correction"
-    label: str | None = Field(max_length=40)
+    label: Label | None
 
 
 class Deleted(Message):

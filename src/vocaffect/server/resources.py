@@ -11,17 +11,19 @@ from vocaffect.server.engine import Engine
 from vocaffect.server.metrics import Metrics
 from vocaffect.server.protocol import Readiness
 from vocaffect.server.settings import Settings
+from vocaffect.server.store import Store
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Settings, recognisers, what computes for streams and for clips, and the metrics."""
+    """Settings, recognisers, what computes for streams and for clips, what is saved, and the metrics."""
 
     settings: Settings
     catalogue: Catalogue
     engine: Engine
     clips: ClipWork
     decoding: Decoding
+    store: Store | None
     metrics: Metrics
 
     def readiness(self) -> Readiness:

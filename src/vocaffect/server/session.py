@@ -97,7 +97,7 @@ class Session:
         message = protocol.parse_client(data)
         match message, self.phase:
             case protocol.Hello(), Phase.WAITING:
-                return self._open(message)
+                return self.open(message)
             case protocol.Ping(id=number), Phase.STREAMING | Phase.ENDING:
                 return protocol.Pong(id=number, num_samples=self.audio.num_computed)
             case protocol.Flush() | protocol.End(), Phase.STREAMING:
@@ -172,7 +172,8 @@ class Session:
         latest, audio.latest = audio.latest, None
         return [] if latest is None else [update_message(latest, audio.seen.take())]
 
-    def _open(self, hello: protocol.Hello) -> protocol.Ready:
+    def open(self, hello: protocol.Hello) -> protocol.Ready:
+        """Agree on how the audio is coded."""
         if hello.version != protocol.VERSION:
             raise ProtocolError(
                 "unsupported_version",

@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     """Whether the three limits above hold for callers on this machine as well."""
     max_upload_bytes: int = Field(default=32 * 2**20, gt=0)
     """Bytes of one request's body, counted as they arrive."""
+    max_text_bytes: int = Field(default=2 * 2**20, gt=0)
+    """Bytes of a body that is a message of the protocol."""
+    database: str = ""
+    """Where saved sessions go: `sqlite:///FILE` (as it is if left empty, in the user's data folder),
+    `postgresql+psycopg://USER:PASSWORD@HOST/NAME`, or `none`, which keeps nothing."""
+    max_saved: int = Field(default=1000, gt=0)
+    """Sessions that one browser may keep."""
     max_waiting_clips: int = Field(default=32, ge=0)
     """Clips that may wait for others to be recognised; the next one is told to come back later."""
     max_batch: int = Field(default=32, gt=0)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from vocaffect.errors import VocaffectError
 from vocaffect.server.engine import Engine, Live, told
-from vocaffect.server.protocol import STATUS, ErrorMessage, ProtocolError
+from vocaffect.server.protocol import STATUS, ErrorMessage, ProtocolError, parse_hello
 from vocaffect.server.resources import Resources, resources_of
 from vocaffect.server.session import Phase, Session
 from vocaffect.server.settings import Settings
@@ -41,6 +41,8 @@ async def _converse(socket: WebSocket, resources: Resources) -> None:
     session = Session(resources.catalogue, settings.max_stream_s)
     address = socket.client.host if socket.client else "unknown"
     with engine.joined(session, address) as live:
+        if socket.query_params:
+            live.say([session.open(parse_hello(dict(socket.query_params))).model_dump_json()])
         receiving = asyncio.create_task(_receive_all(socket, live, engine, settings))
         try:
             while (text := await live.next()) is not None:

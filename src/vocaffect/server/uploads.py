@@ -36,13 +36,23 @@ async def uploads(request: Request, settings: Settings, max_files: int = 1) -> A
     Raises:
         ProtocolError: if the body is too large, too slow, or a form that holds no file or too many.
     """
-    body = _capped(request, settings)
+    body = _capped(request, settings, settings.max_upload_bytes)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         parsing = _form(request, body, settings, max_files)
     else:
         parsing = _plain(body, settings)
     async with parsing as received:
         yield received
+
+
+async def read_text(request: Request, settings: Settings) -> bytes:
+    """A small body: a message of the protocol.
+
+    Raises:
+        ProtocolError: if it is too large or too slow.
+    """
+    async with _in_time(settings):
+        return b"".join([chunk async for chunk in _capped(request, settings, settings.max_text_bytes)])
 
 
 @asynccontextmanager
@@ -89,7 +99,7 @@ async def _in_time(settings: Settings) -> AsyncIterator[None]:
         ) from None
 
 
-async def _capped(request: Request, settings: Settings) -> AsyncGenerator[bytes, None]:
+async def _capped(request: Request, settings: Settings, limit: int) -> AsyncGenerator[bytes, None]:
     """The body as it arrives; what `Content-Length` says is never believed."""
     size, stream = 0, request.stream()
     while True:
@@ -103,6 +113,6 @@ async def _capped(request: Request, settings: Settings) -> AsyncGenerator[bytes,
                 "timeout", f"nothing of the upload came for {settings.body_timeout_s:g} s; send it again"
             ) from None
         size += len(chunk)
-        if size > settings.max_upload_bytes:
-            raise ProtocolError("too_large", f"a clip may have {settings.max_upload_bytes} bytes; send a shorter one")
+        if size > limit:
+            raise ProtocolError("too_large", f"the body may have {limit} bytes; send less")
         yield chunk
