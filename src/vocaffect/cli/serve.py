@@ -33,6 +33,10 @@ def serve(
         bool | None, typer.Option("--insecure", help="Let other machines call without a token.")
     ] = None,
     max_streams: Annotated[int | None, typer.Option(min=1, help="Live streams at once.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes behind the port.")] = None,
+    on: Annotated[
+        str | None, typer.Option(help="ray serves through Ray Serve, here; ray://host:10001 on a cluster.")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve the live page, `POST /v1/recognize` and `WS /v1/stream`.
@@ -45,7 +49,6 @@ def serve(
 
         vocaffect serve --host 0.0.0.0 --allow-host studio.local
     """  # noqa: D412
-    from vocaffect.server.run import run
     from vocaffect.server.settings import load_settings
 
     settings = load_settings(
@@ -56,8 +59,20 @@ def serve(
             "token": token,
             "insecure": insecure,
             "max_streams": max_streams,
+            "workers": workers,
             "allowed_hosts": allow_host,
             "allowed_origins": allow_origin,
         }
     )
-    run(settings, announce=typer.echo, open_page=open_page)
+    if on is not None:
+        from vocaffect.replicas import run_replicas
+
+        run_replicas(settings, on, announce=typer.echo)
+    elif settings.workers > 1:
+        from vocaffect.server.workers import run_workers
+
+        run_workers(settings, announce=typer.echo)
+    else:
+        from vocaffect.server.run import run
+
+        run(settings, announce=typer.echo, open_page=open_page)

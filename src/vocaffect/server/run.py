@@ -1,5 +1,6 @@
 """Starting a server: take the port, load the recognisers, say where the page is, serve until told to stop."""
 
+import os
 import socket
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from vocaffect.server.resources import Resources
 from vocaffect.server.settings import Settings
 from vocaffect.server.wire import WebSocket, http_protocol
 
+BACKLOG = 1024
 SEND_BUFFER_BYTES = 128 * 2**10
 """What the kernel keeps for a client that does not read; left alone, it keeps megabytes."""
 
@@ -27,17 +29,18 @@ def run(settings: Settings, announce: Callable[[str], object], open_page: bool =
     """
     catalogue = Catalogue.load(settings.recognizers)
     listener = listen(settings)
-    for line in announcement(settings, catalogue, listener):
+    address = page_address(settings, listener)
+    for line in announcement(settings, catalogue, address):
         announce(line)
     if open_page:
-        webbrowser.open(entrance(settings, listener))
+        webbrowser.open(entrance(settings, address))
     with listener:
         make_server(settings, catalogue).run(sockets=[listener])
 
 
-def announcement(settings: Settings, catalogue: Catalogue, listener: socket.socket) -> Iterator[str]:
+def announcement(settings: Settings, catalogue: Catalogue, address: str) -> Iterator[str]:
     """What a server says of itself when it starts."""
-    yield f"vocaffect serves at {entrance(settings, listener)} (Ctrl-C stops it)"
+    yield f"vocaffect serves at {entrance(settings, address)} (Ctrl-C stops it)"
     for recognizer in catalogue:
         card = recognizer.card
         how = "every frame" if card.streaming == "frame" else f"a window of {card.window_s:g} s"
@@ -50,9 +53,8 @@ def announcement(settings: Settings, catalogue: Catalogue, listener: socket.sock
         yield "  anybody who reaches this address may use it (--insecure)"
 
 
-def entrance(settings: Settings, listener: socket.socket) -> str:
+def entrance(settings: Settings, address: str) -> str:
     """The page's address, with the token if one is asked for."""
-    address = page_address(settings, listener)
     return f"{address}/?token={quote(settings.token)}" if settings.token else address
 
 
@@ -62,6 +64,8 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
+        self.parent: int | None = None
+        """The process without which this one makes no sense, if there is one."""
 
     @property
     def _resources(self) -> Resources:
@@ -73,6 +77,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._resources.decoding.start()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Also stop where the parent has gone."""
+        orphaned = self.parent is not None and os.getppid() != self.parent
+        return orphaned or await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no connections, drain the streams, then close."""
         for server in self.servers:
@@ -81,7 +90,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(settings: Settings, catalogue: Catalogue) -> uvicorn.Server:
+def make_server(settings: Settings, catalogue: Catalogue) -> Server:
     """A server with the limits that connections themselves have to keep."""
     app = create_app(settings, catalogue)
     config = uvicorn.Config(
@@ -106,15 +115,31 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         VocaffectError: if the address cannot be had.
     """
+    listener = bind(settings)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def bind(settings: Settings, shared: bool = False) -> socket.socket:
+    """A socket at the server's address; `shared` lets other processes bind theirs there too.
+
+    Raises:
+        VocaffectError: if the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # what is accepted inherits it
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((settings.host, settings.port))
     except OSError as error:
+        listener.close()
         raise VocaffectError(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
             "choose another with --port"
         ) from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # what is accepted inherits it
     return listener
 
 

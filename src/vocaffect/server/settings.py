@@ -17,6 +17,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes behind the port, each with the limits below for itself."""
     recognizers: tuple[str, ...] = Field(default=("default",), min_length=1)
     """Paths of bundles or shipped names; the first is used where a client names none."""
     token: str | None = Field(default=None, min_length=16)
