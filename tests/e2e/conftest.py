@@ -241,6 +241,12 @@ def serve(*arguments: str, port: int = 0) -> Iterator[str]:
             process.terminate()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_database(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is saved here is not saved among what whoever runs the tests has saved."""
+    os.environ["VOCAFFECT_DATABASE"] = f"sqlite:///{tmp_path_factory.mktemp('saved') / 'saved.db'}"
+
+
 @pytest.fixture(scope="session")
 def recognizers(toys: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of `serve`: the recogniser that is shipped, and toys of the other kinds."""

@@ -124,3 +124,32 @@ def test_two_recognisers_hear_the_same_file(address: str, recording: Path, open_
     assert all(words)
     photograph(page, "compare")
     assert page.log == []
+
+
+def test_what_is_saved_can_be_corrected_fetched_and_forgotten(
+    address: str, recording: Path, open_page: OpenPage
+) -> None:
+    page = open_page(address, None)
+    analyse(page, recording)
+    page.evaluate("document.querySelector('[aria-label=Save] input').click()")
+    page.press("Save on the server")
+    page.wait("document.querySelector('[aria-label=Save] [role=status]')?.innerText.includes('with its sound')")
+    page.evaluate("document.querySelector('#panel-file button[aria-pressed]').click()")  # it was recognised rightly
+
+    page.show("correct")
+    listed = "document.querySelector('#panel-correct section')"
+    page.wait(f"{listed}.innerText.includes('with its sound')")
+    photograph(page, "saved")
+    saved = json.loads(page.evaluate("fetch('/v1/saved').then((answer) => answer.text())"))["sessions"]
+    (segment,) = saved[0]["segments"]
+    assert segment["corrected"] == segment["label"]
+    clips = page.evaluate(
+        f"fetch({listed}.querySelector('a[href$=\"/saved/export\"]').href).then((answer) => answer.blob())"
+        ".then((blob) => blob.size)"
+    )
+    assert clips > 16_000  # the passage's sound is in it
+
+    page.press("Delete everything")
+    page.wait(f"{listed}.innerText.includes('Nothing of yours is kept')")
+    assert page.evaluate("fetch('/v1/saved').then((answer) => answer.json()).then((list) => list.sessions.length)") == 0
+    assert page.log == []

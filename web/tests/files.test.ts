@@ -4,7 +4,6 @@ import { manifest } from "../src/lib/corrections.svelte";
 import { asAudacity, asCsv, asJson, stem } from "../src/lib/exports";
 import type { Result } from "../src/lib/exports";
 import type { Segment } from "../src/lib/protocol";
-import type { Recording } from "../src/lib/recording.svelte";
 import { Sound } from "../src/lib/sound";
 import type { Take } from "../src/lib/take.svelte";
 import { wav } from "../src/lib/wav";
@@ -103,9 +102,8 @@ describe("corrections", () => {
   it("become a table, and a clip for each row of it", () => {
     const sound = new Sound(100);
     sound.push(new Int16Array(200));
-    const recording = { sound, name: "x" } as unknown as Recording;
     const take = {} as Take;
-    const list = [{ recording, take, segment, source: "My talk.wav", emotion: "sad" }];
+    const list = [{ sound, take, segment, source: "My talk.wav", emotion: "sad" }];
     const { csv, clips } = manifest(list, "me");
     expect(csv).toBe(
       "path,emotion,speaker,recognised,source,start_s,end_s\r\n" +

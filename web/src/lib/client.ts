@@ -11,12 +11,23 @@ const TOO_SLOW = "The connection is too slow for live audio; try a file instead.
 const MAX_BUFFERED_BYTES = 2 ** 20;
 const ROOM_BYTES = 2 ** 16;
 
-export async function fetchRecognizers(): Promise<RecognizerList> {
-  const response = await fetch("/v1/recognizers").catch(() => null);
+export function fetchRecognizers(): Promise<RecognizerList> {
+  return ask<RecognizerList>("GET", "/v1/recognizers");
+}
+
+/** One question over HTTP: a message of the protocol or bytes go, a message comes back. */
+export async function ask<Answer>(method: string, path: string, body?: object | Blob): Promise<Answer> {
+  const request: RequestInit = { method };
+  if (body instanceof Blob) request.body = body;
+  else if (body) {
+    request.body = JSON.stringify(body);
+    request.headers = { "Content-Type": "application/json" };
+  }
+  const response = await fetch(path, request).catch(() => null);
   if (!response) throw new Failure(LOST, true);
-  const body = await response.text();
-  if (!response.ok) throw refusal(response.status, body);
-  return JSON.parse(body) as RecognizerList;
+  const text = await response.text();
+  if (!response.ok) throw refusal(response.status, text);
+  return JSON.parse(text) as Answer;
 }
 
 /** Have the server decode a file that this browser cannot; `tell` hears how far it has come, as it comes. */

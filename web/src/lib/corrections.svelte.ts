@@ -1,23 +1,27 @@
 /** What the user says passages express, in place of the recogniser; it stays in the page until it is downloaded or saved. */
 
+import type { Archive } from "./archive.svelte";
 import { stem, table } from "./exports";
 import type { Segment } from "./protocol";
 import type { Recording } from "./recording.svelte";
+import type { Sound } from "./sound";
 import type { Take } from "./take.svelte";
 import { wav } from "./wav";
 import type { Entry } from "./zip";
 
 export interface Correction {
-  /** The passage's place among all corrections: which take, which segment. */
   take: Take;
-  recording: Recording;
   segment: Segment;
+  /** That of its recording; null where the page itself never had the samples. */
+  sound: Sound | null;
   source: string;
   emotion: string;
 }
 
 export class Corrections {
   list = $state.raw<Correction[]>([]);
+
+  constructor(readonly archive: Archive) {}
 
   /** The corrected labels of one take, by the index of the segment. */
   of(take: Take | undefined): ReadonlyMap<number, string> {
@@ -26,17 +30,20 @@ export class Corrections {
     );
   }
 
-  /** The recogniser's own label takes a correction back, unless `confirm` says that it was found right. */
-  set(recording: Recording, take: Take, segment: Segment, emotion: string, confirm = false): void {
+  /** The recogniser's own label confirms what it said; null takes back what the user has said. */
+  set(recording: Recording, take: Take, segment: Segment, emotion: string | null): void {
+    const { name, sound } = recording;
     const others = this.list.filter((each) => each.take !== take || each.segment.index !== segment.index);
-    const source = recording.name || "microphone";
-    const added = emotion === segment.label && !confirm ? [] : [{ recording, take, segment, source, emotion }];
+    const added = emotion === null ? [] : [{ take, segment, sound, source: name || "microphone", emotion }];
     this.list = [...others, ...added];
+    void this.archive.correct(take, segment.index, emotion);
   }
 
-  clear(): void {
-    this.list = [];
+  takeBack(correction: Correction): void {
+    this.list = this.list.filter((each) => each !== correction);
+    void this.archive.correct(correction.take, correction.segment.index, null);
   }
+
 }
 
 /** A little sound is kept around each passage, so that no syllable is cut. */
@@ -45,9 +52,8 @@ const MARGIN_S = 0.1;
 /** The table that `vocaffect train` and `vocaffect data prepare` take, and the clips that it names. */
 export function manifest(list: Correction[], speaker: string): { csv: string; clips: Entry[] } {
   const clips: Entry[] = [];
-  const rows = list.map(({ recording, segment, source, emotion }, index) => {
+  const rows = list.map(({ sound, segment, source, emotion }, index) => {
     const path = `clips/${stem(source)}-${String(index + 1).padStart(3, "0")}.wav`;
-    const { sound } = recording;
     if (sound) {
       const samples = sound.between(segment.start_s - MARGIN_S, segment.end_s + MARGIN_S);
       clips.push({ name: path, bytes: new Uint8Array(wav(samples, sound.sampleRate)) });
