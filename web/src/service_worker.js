@@ -5,8 +5,13 @@ const PAGE = `vocaffect-page-${VERSION}`;
 const KEPT = "vocaffect-recognisers";
 
 self.addEventListener("install", (event) => {
-  // The page has asked for the recognisers before this worker was there to keep the answer.
-  event.waitUntil(caches.open(PAGE).then((cache) => cache.addAll([...FILES, "/v1/recognizers"])));
+  event.waitUntil(
+    caches.open(PAGE).then(async (cache) => {
+      await cache.addAll(FILES);
+      // The page has asked for the recognisers before this worker was there to keep the answer.
+      await cache.add("/v1/recognizers").catch(() => undefined);
+    }),
+  );
   self.skipWaiting();
 });
 

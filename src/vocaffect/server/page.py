@@ -1,9 +1,11 @@
 """The page's built files, or where there are none, a note on how to build them."""
 
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.responses import HTMLResponse, Response
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -20,12 +22,29 @@ _NOT_BUILT = """<!doctype html>
 
 
 class _Files(StaticFiles):
-    """Static files, cached as each kind allows: names under `assets/` carry a hash of their content."""
+    """Static files, cached as each kind allows: names under `assets/` carry a hash of their content.
+
+    Where the build has left a compressed twin beside a file, `x.js.gz` beside `x.js`, a client that takes it gets that.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        if isinstance(response, FileResponse) and Path(f"{response.path}.gz").is_file():
+            response = self._compressed(response, scope)
         immutable = path.startswith("assets/") and response.status_code in (200, 304)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if immutable else "no-cache"
+        return response
+
+    def _compressed(self, plain: FileResponse, scope: Scope) -> Response:
+        if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            plain.headers["Vary"] = "Accept-Encoding"
+            return plain
+        path = Path(f"{plain.path}.gz")
+        response = self.file_response(path, path.stat(), scope)
+        if response.status_code == HTTPStatus.OK:
+            response.headers["Content-Type"] = plain.headers["content-type"]
+            response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
         return response
 
 

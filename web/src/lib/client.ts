@@ -7,6 +7,7 @@ import type { ClientMessage, ErrorMessage, Progress, Recognition, RecognizerList
 import { littleEndian } from "./samples";
 
 export const LOST = "The server does not answer; check that it runs.";
+const LOCKED = "This server asks for a token: open the address with ?token=… that it printed when it started.";
 const TOO_SLOW = "The connection is too slow for live audio; try a file instead.";
 const MAX_BUFFERED_BYTES = 2 ** 20;
 const ROOM_BYTES = 2 ** 16;
@@ -67,7 +68,8 @@ export function recognizeFile(
 
 function refusal(status: number, body: string): Failure {
   try {
-    return new Failure((JSON.parse(body) as ErrorMessage).message);
+    const { code, message } = JSON.parse(body) as ErrorMessage;
+    return new Failure(code === "unauthorized" ? LOCKED : message);
   } catch {
     return new Failure(`The server answered ${status}.`); // no message of ours: a proxy's page, perhaps
   }
