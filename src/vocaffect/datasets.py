@@ -211,7 +211,10 @@ def _blend(own: NDArray[np.float32], other: NDArray[np.float32], kept: float) ->
 
 
 def collate(items: Sequence[Item], hop: int = 160) -> Batch:
-    """Clips of several lengths as one `Batch`; what a frame decides about a clip does not change by what follows."""
+    """Clips of several lengths as one `Batch`; what a frame decides about a clip does not change by what follows.
+
+    ``hop`` is the samples from frame to frame; raw features have a row for each frame.
+    """
     hop = hop if items[0].samples.ndim == 1 else 1
     longest = max(len(item.samples) for item in items)
     padded = torch.zeros(len(items), -(-longest // hop) * hop, *items[0].samples.shape[1:])

@@ -36,6 +36,7 @@ from vocaffect.runs import (
     extractions,
     fold_folders,
     has_stem,
+    hop_of,
     kept,
     loader,
     open_run,
@@ -228,7 +229,8 @@ def _loaders(
     )
     share = (ranks.rank(), ranks.world())
     weights, seed = clip_weights(lesson.clips, data.sampling, data.balance), run.recipe.seed
-    batches = loader(training, options.batch_size, seed, True, options.workers, share, weights, data.shuffle_buffer)
+    drawn, hop = (share, weights, data.shuffle_buffer), hop_of(run.recipe)
+    batches = loader(training, options.batch_size, seed, True, options.workers, *drawn, hop)
     return batches, validation_loader(run, share, stem)
 
 

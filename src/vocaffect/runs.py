@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from vocaffect.training import checkpoint
 from vocaffect.training.stopping import ignore_signals
 from vocaffect.training.trainer import Loader
 from vocaffect.training.transfer import freeze
+from vocaffect.units import seconds_to_samples
 
 EVALUATION_BATCH = 32
 UNLABELLED = "unlabelled.csv"
@@ -208,7 +210,12 @@ def validation_loader(run: Run, share: tuple[int, int] = (0, 1), network: Networ
     manifest = validation if len(validation) else training
     raw = kept(run.recipe, extractions(run.recipe, None, network)[0])
     dataset = dataset_class(manifest)(manifest, run.labels, raw=raw)
-    return loader(dataset, EVALUATION_BATCH, 0, False, 0, share)
+    return loader(dataset, EVALUATION_BATCH, 0, False, 0, share, hop=hop_of(run.recipe))
+
+
+def hop_of(recipe: Recipe) -> int:
+    """The samples from frame to frame."""
+    return seconds_to_samples(recipe.frontend.hop_s)
 
 
 def loader(
@@ -220,11 +227,12 @@ def loader(
     share: tuple[int, int] = (0, 1),
     weights: NDArray[np.float64] | None = None,
     buffer: int = 1000,
+    hop: int = 160,
 ) -> Loader:
     """Batches of a dataset's clips, in an order that is a function of (seed, epoch), or sorted by length.
 
     ``share`` says which of how many processes loads them; each gets its part of every batch. ``weights`` say how often
-    each clip is drawn, ``buffer`` how many clips from shards are shuffled together.
+    each clip is drawn, ``buffer`` how many clips from shards are shuffled together. ``hop`` is as in `collate`.
     """
     sampler = BucketSampler(dataset.lengths, batch_size, seed, shuffle, share=share, weights=weights)
     if shuffle and isinstance(dataset, StreamingEmotionDataset):
@@ -232,7 +240,7 @@ def loader(
     batches = DataLoader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=partial(collate, hop=hop),
         num_workers=workers,
         worker_init_fn=ignore_signals if workers else None,
         multiprocessing_context="fork" if workers else None,

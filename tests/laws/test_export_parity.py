@@ -14,6 +14,7 @@ from vocaffect.models import Network, build_model, model_names
 
 TINY = {"model_type": "moonshine", "hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
 SMALL: dict[str, dict[str, Any]] = {
+    "causal_encoder": {"encoder": TINY, "layers": [0, 1, 2, 3], "window": 7},
     "encoder": {"encoder": TINY, "layers": [0, 1, 2]},
     "crnn": {"channels": (4, 6), "hidden_size": 8},
     "fc": {"hidden_size": 16},
@@ -32,8 +33,9 @@ def frontend_of(model: str) -> FrontEnd:
     """Every feature at once for one of the models; each export costs seconds."""
     if model == "fc":
         return FrontEnd({name: {} for name in feature_names() if "test" not in name}, deltas=1)
-    if model == "encoder":
-        return FrontEnd({"waveform": {}}, win_s=0.010)
+    if model in ("encoder", "causal_encoder"):
+        seconds = 0.010 if model == "encoder" else 0.024
+        return FrontEnd({"waveform": {}}, win_s=seconds, hop_s=seconds)
     return FrontEnd({"mel": {"num_mels": 20}})
 
 
@@ -45,11 +47,11 @@ def trained(name: str, frontend: FrontEnd) -> Network:
     return Network(frontend, model).eval()
 
 
-def noise(batch: int, hops: int) -> NDArray[np.float32]:
+def noise(batch: int, hops: int, hop: int = 160) -> NDArray[np.float32]:
     """Loud, soft and silent stretches, different ones in each row."""
     rng = np.random.default_rng([batch, hops])
-    scale = rng.choice([0.0, 1e-5, 0.01, 0.3], (batch, hops)).repeat(160, axis=1)
-    return np.asarray(scale * rng.standard_normal((batch, hops * 160)), np.float32)
+    scale = rng.choice([0.0, 1e-5, 0.01, 0.3], (batch, hops)).repeat(hop, axis=1)
+    return np.asarray(scale * rng.standard_normal((batch, hops * hop)), np.float32)
 
 
 def difference(network: Network) -> float:
@@ -68,7 +70,7 @@ def streamed(network: Network, session: onnxruntime.InferenceSession, batch: int
     fresh = {node.name: [batch, *node.shape[1:]] for node in session.get_inputs()}
     memory, state, worst = {name: np.zeros(fresh[name], np.float32) for name in names}, None, 0.0
     for hops in lengths:
-        samples = noise(batch, hops)
+        samples = noise(batch, hops, network.frontend.hop)
         with torch.inference_mode():
             (logits, features, _), state = network(torch.from_numpy(samples), state)
         ours, theirs, _, *following = session.run(None, {"samples": samples, **memory})

@@ -36,7 +36,8 @@ def test_two_steps(path: Path) -> None:
     samples[1, 8_000:] = 0
     network.frontend.fit(list(samples))
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    num_frames, shares, losses = torch.tensor([60, 50]), torch.eye(len(EMOTIONS))[[0, 3]], []
+    num_frames = torch.tensor([len(samples[0]), 8_000]) // network.frontend.hop
+    shares, losses = torch.eye(len(EMOTIONS))[[0, 3]], list[float]()
     for _ in range(3):
         torch.manual_seed(2)
         logits, _, active = network(samples)[0]

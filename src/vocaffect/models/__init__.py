@@ -1,5 +1,6 @@
 """Models on the one signal path: one file per architecture, found by name."""
 
+from vocaffect.models.causal_encoder import CausalEncoderModel
 from vocaffect.models.crnn import Crnn
 from vocaffect.models.encoder import EncoderModel
 from vocaffect.models.fc import Fc
@@ -11,6 +12,7 @@ from vocaffect.models.resnet import Resnet
 from vocaffect.models.tcn import Tcn
 
 __all__ = [
+    "CausalEncoderModel",
     "Crnn",
     "EncoderModel",
     "Fc",

@@ -30,7 +30,7 @@ def in_eight_bits(module: M) -> M:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear) and child.weight.numel() >= SMALLEST:
                 setattr(parent, name, ByteLinear(child.weight, child.bias))
-            elif isinstance(child, nn.Conv1d) and _plain(child) and child.weight.numel() >= SMALLEST:
+            elif isinstance(child, nn.Conv1d) and is_plain(child) and child.weight.numel() >= SMALLEST:
                 setattr(parent, name, ByteConv(child))
     return module
 
@@ -100,5 +100,6 @@ class ByteConv(nn.Module):
         return rows.transpose(1, 2)
 
 
-def _plain(conv: nn.Conv1d) -> bool:
+def is_plain(conv: nn.Conv1d) -> bool:
+    """Whether a convolution is a matrix product of neighbourhoods worth rounding."""
     return conv.groups == 1 and conv.dilation == (1,) and conv.padding_mode == "zeros" and conv.in_channels > 1

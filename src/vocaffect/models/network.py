@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, FrontEndOutput, FrontEndState
 from vocaffect.models.registry import Model
+from vocaffect.units import samples_to_seconds
 
 
 class NetworkState(NamedTuple):
@@ -33,7 +34,7 @@ class Network(nn.Module):
     """A front end and a model; what training fits, and what an exported bundle holds.
 
     Raises:
-        VocaffectError: if the model hears the waveform, and the front end gives something else.
+        VocaffectError: if the model hears the waveform, or hops of one length, and the front end gives something else.
     """
 
     def __init__(self, frontend: FrontEnd, model: Model) -> None:
@@ -43,6 +44,9 @@ class Network(nn.Module):
                 "this model hears the waveform: set frontend.features to {waveform: {}}, frontend.win_s to "
                 "frontend.hop_s, and frontend.deltas to 0"
             )
+        if model.hop not in (None, frontend.hop):
+            seconds = f"{samples_to_seconds(model.hop or 0):g}"
+            raise VocaffectError(f"this model hears in hops of {seconds} s: set frontend.win_s and hop_s to {seconds}")
         self.frontend, self.model = frontend, model
 
     @property

@@ -23,6 +23,8 @@ class Model(nn.Module):
 
     streaming: Literal["frame", "window"] = "frame"
     hears: Literal["features", "waveform"] = "features"
+    hop: int | None = None
+    """The samples in a hop, where it can hear no other."""
     pretrained: str | None = None
     """The name of the pretrained encoder that it begins with."""
 
