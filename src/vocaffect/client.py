@@ -23,7 +23,7 @@ from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
@@ -33,23 +33,23 @@ from vocaffect.server.protocol import (
     VERSION,
     End,
     ErrorMessage,
+    Flushed,
     Hello,
     Message,
+    Pong,
     Ready,
     Recognition,
     RecognizerList,
     Segment,
-    ServerMessage,
     Summary,
     Update,
+    parse_server,
 )
 from vocaffect.units import SAMPLE_RATE
 
 Chunk = NDArray[np.float32]
-Heard = Ready | Update | Segment | Summary
+Heard = Ready | Update | Segment | Pong | Flushed | Summary
 M = TypeVar("M", bound=Message)
-
-_SERVER: TypeAdapter[Any] = TypeAdapter(ServerMessage)
 
 
 class ServerError(VocaffectError):
@@ -211,11 +211,10 @@ def _coded(chunk: Chunk) -> bytes:
 
 
 def _heard(text: str | bytes) -> Heard:
-    message = _SERVER.validate_json(text)
+    message = parse_server(text)
     if isinstance(message, ErrorMessage):
         raise ServerError(message.code, message.message)
-    heard: Heard = message
-    return heard
+    return message
 
 
 def _refused(body: bytes, status: int) -> ServerError:

@@ -296,6 +296,7 @@ ClientMessage = Annotated[Asked, Field(discriminator="type")]
 ServerMessage = Annotated[Reply, Field(discriminator="type")]
 
 _CLIENT: Final[TypeAdapter[Asked]] = TypeAdapter(ClientMessage)
+_SERVER: Final[TypeAdapter[Reply]] = TypeAdapter(ServerMessage)
 
 
 def parse_client(text: str) -> Asked:
@@ -306,6 +307,16 @@ def parse_client(text: str) -> Asked:
     """
     with _refusing():
         return _CLIENT.validate_json(text)
+
+
+def parse_server(text: str | bytes) -> Reply:
+    """A message of the server, as clients read it.
+
+    Raises:
+        ProtocolError: if it is none.
+    """
+    with _refusing():
+        return _SERVER.validate_json(text)
 
 
 def parse_hello(query: dict[str, str]) -> Hello:
