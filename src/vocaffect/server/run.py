@@ -14,7 +14,7 @@ from vocaffect.server.app import create_app
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.resources import Resources
 from vocaffect.server.settings import Settings
-from vocaffect.server.wire import WebSocket, http_protocol
+from vocaffect.server.wire import WebSocket, http_protocol, quieten
 
 BACKLOG = 1024
 SEND_BUFFER_BYTES = 128 * 2**10
@@ -93,6 +93,7 @@ class Server(uvicorn.Server):
 def make_server(settings: Settings, catalogue: Catalogue) -> Server:
     """A server with the limits that connections themselves have to keep."""
     app = create_app(settings, catalogue)
+    quieten()
     config = uvicorn.Config(
         app,
         http=http_protocol(settings.head_timeout_s, settings.exchange_timeout_s),

@@ -5,6 +5,7 @@ number of frames in a WebSocket message, and a transport whose peer does not rea
 """
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,14 @@ MAX_FRAMES = 1024
 """Frames in one WebSocket message."""
 FLUSH_S = 5.0
 """How long a peer may take to read the last bytes meant for it."""
+
+
+def quieten() -> None:
+    """Keep uvicorn from writing a line for whatever a stranger does wrong: a flood would fill the disk."""
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_HARMLESS))
+
+
+_HARMLESS = ("ASGI callable returned without completing handshake", "Invalid UTF-8 sequence received from client")
 
 
 class Http(HttpToolsProtocol):
