@@ -12,6 +12,9 @@ export interface Card {
   window_hop_s: number | null;
   state: { name: string; shape: number[]; scope: "segment" | "stream" }[];
   temperature: number;
+  /** Below this the largest probability claims no label; 0 in cards that do not say. */
+  uncertain_below?: number;
+  normalisation?: Record<string, unknown>;
   golden: { seconds: number; posterior: number[]; tolerance: number };
   digest: string;
 }

@@ -51,7 +51,7 @@ export class OnnxNetworks implements Networks {
       samples: new ort.Tensor("float32", work.samples, [work.rows, work.samples.length / work.rows]),
     };
     for (const { name, shape } of this.card.state) {
-      feeds[`state.${name}`] = new ort.Tensor("float32", work.state[name] as Float32Array, [1, ...shape]);
+      feeds[`state.${name}`] = new ort.Tensor("float32", work.state[name] as Float32Array, [work.rows, ...shape]);
     }
     const answer = await this.graph.run(feeds);
     const state: State = {};

@@ -45,7 +45,7 @@ export class Replies {
       posterior: update.posterior && [...update.posterior],
       raw_posterior: update.rawPosterior && [...update.rawPosterior],
       label: update.label,
-      uncertain: false,
+      uncertain: update.uncertain,
       segment: update.segment,
       segment_start_s: update.segmentStartS,
       features:
@@ -63,7 +63,7 @@ export class Replies {
       end_s: ended.endS,
       label: ended.label,
       posterior: [...ended.posterior],
-      uncertain: false,
+      uncertain: ended.uncertain,
     };
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Card } from "./card";
 import { SAMPLE_RATE, concat, secondsToSamples } from "./units";
-import { openUtterance, softmax } from "./utterance";
+import { lastingState, openUtterance, softmax } from "./utterance";
 import type { Decisions, Output, State, Utterance, Work } from "./utterance";
 import { CHUNK, VOICE_OPTIONS, VoiceActivity, freshMemory, levelDb } from "./voice_activity";
 import type { Memory } from "./voice_activity";
@@ -30,6 +30,7 @@ export interface EndedSegment {
   endS: number;
   label: string;
   posterior: Float32Array;
+  uncertain: boolean;
 }
 
 export interface StreamUpdate {
@@ -41,6 +42,8 @@ export interface StreamUpdate {
   posterior: Float32Array | null;
   rawPosterior: Float32Array | null;
   label: string | null;
+  /** The posterior's largest is below what the card asks for. */
+  uncertain: boolean;
   segment: number | null;
   ended: EndedSegment | null;
   /** The features of the frames run in this tick, or of the newest window. */
@@ -190,10 +193,7 @@ export class Stream {
     const logits = segment.recent.get(length);
     if (!logits) throw new Error("a segment ended where nothing was decided");
     const posterior = softmax(logits, this.card.temperature);
-    const lasting = this.card.state.filter(({ scope }) => scope === "stream").map(({ name }) => name);
-    this.#lasting = Object.fromEntries(
-      Object.entries(segment.utterance.state).filter(([name]) => lasting.includes(name)),
-    );
+    this.#lasting = lastingState(this.card, segment.utterance.state);
     this.#open = null;
     this.#freeFrom = end;
     return {
@@ -202,6 +202,7 @@ export class Stream {
       endS: end / SAMPLE_RATE,
       label: this.#label(posterior),
       posterior,
+      uncertain: this.#isUncertain(posterior),
     };
   }
 
@@ -236,6 +237,7 @@ export class Stream {
       posterior,
       rawPosterior,
       label: posterior && this.#label(posterior),
+      uncertain: posterior !== null && this.#isUncertain(posterior),
       segment: this.#open?.index ?? null,
       ended,
       features,
@@ -252,6 +254,10 @@ export class Stream {
       (value, index) => (before?.[index] ?? 0) + weight * (value - (before?.[index] ?? 0)),
     );
     return segment.smoothed;
+  }
+
+  #isUncertain(posterior: Float32Array): boolean {
+    return Math.max(...posterior) < (this.card.uncertain_below ?? 0);
   }
 
   #label(posterior: Float32Array): string {

@@ -45,7 +45,15 @@ export function softmax(logits: Float32Array, temperature: number): Float32Array
 }
 
 export function openUtterance(card: Card, lasting: State, lookback: number): Utterance {
-  return card.streaming === "frame" ? new FrameUtterance(card, lasting) : new WindowUtterance(card, lookback);
+  return card.streaming === "frame"
+    ? new FrameUtterance(card, lasting)
+    : new WindowUtterance(card, lasting, lookback);
+}
+
+/** The part of a state that outlives utterances (scope "stream"). */
+export function lastingState(card: Card, state: State): State {
+  const lasting = card.state.filter(({ scope }) => scope === "stream").map(({ name }) => name);
+  return Object.fromEntries(Object.entries(state).filter(([name]) => lasting.includes(name)));
 }
 
 export function freshState(card: Card): State {
@@ -90,7 +98,7 @@ class FrameUtterance implements Utterance {
 
 /** A model that sees a window at a time, the part before the utterance being zeros; see the Python twin. */
 class WindowUtterance implements Utterance {
-  state: State = {};
+  state: State;
   #size: number;
   #hop: number;
   #keep: number;
@@ -100,7 +108,8 @@ class WindowUtterance implements Utterance {
   #planned: number[] = [];
   #full: { position: number; logits: Float32Array }[] = [];
 
-  constructor(card: Card, lookback: number) {
+  constructor(card: Card, lasting: State, lookback: number) {
+    this.state = { ...freshState(card), ...lasting };
     this.#size = secondsToSamples(card.window_s ?? 0);
     this.#hop = secondsToSamples(card.window_hop_s ?? 0);
     this.#keep = this.#size + lookback;
@@ -122,6 +131,7 @@ class WindowUtterance implements Utterance {
     const logits = rows(output.logits, this.#numLabels).map((row, index) =>
       this.#decide(this.#planned[index] ?? 0, row),
     );
+    this.state = mapped(output.state, (value) => value.slice(value.length - value.length / logits.length));
     const perWindow = output.features.length / Math.max(logits.length, 1);
     const newest = output.features.subarray(output.features.length - perWindow);
     return { positions: this.#planned, logits, features: rows(newest, output.numFeatures) };
@@ -140,7 +150,8 @@ class WindowUtterance implements Utterance {
       const end = position - this.#numHeard + padded.length;
       return padded.subarray(end - this.#size, end);
     });
-    return { samples: concat(...windows), rows: positions.length, state: {} };
+    const state = mapped(this.state, (value) => concat(...windows.map(() => value)));
+    return { samples: concat(...windows), rows: positions.length, state };
   }
 
   #decide(position: number, logits: Float32Array): Float32Array {
@@ -150,6 +161,10 @@ class WindowUtterance implements Utterance {
       (_, index) => this.#full.reduce((sum, window) => sum + (window.logits[index] ?? 0), 0) / this.#full.length,
     );
   }
+}
+
+function mapped(state: State, change: (value: Float32Array) => Float32Array): State {
+  return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, change(value)]));
 }
 
 function rows(flat: Float32Array, width: number): Float32Array[] {
