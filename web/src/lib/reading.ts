@@ -34,7 +34,7 @@ export function reading(
     case "idle":
       return plain("Ready", invitation);
     case "starting":
-      return plain("One moment", "Waiting for the microphone.");
+      return plain("One moment", "Getting ready to listen.");
     case "analysing":
       return plain("One moment", "Listening to the file.");
     case "reconnecting":
