@@ -40,7 +40,9 @@ export class World {
 
   sideOf(name: string, place: Place): Side | null {
     const card = this.cards.find((each) => each.name === name);
-    return card && this.server ? { card, place, voiceUrl: this.server.voice_activity_url } : null;
+    if (!card || !this.server) return null;
+    const { voice_activity_url: url, version } = this.server;
+    return { card, place, voiceUrl: `${url}?version=${version}` }; // a newer server's is loaded anew
   }
 
   choose(name: string): void {

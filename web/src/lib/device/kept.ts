@@ -6,7 +6,7 @@ export const KEPT = "vocaffect-recognisers";
 
 /** The bytes at a URL; what has been kept under the same mark is not loaded again. */
 export async function fetchKept(url: string, mark: string): Promise<ArrayBuffer> {
-  const key = `${url}?kept=${encodeURIComponent(mark)}`;
+  const key = `${url}${url.includes("?") ? "&" : "?"}kept=${encodeURIComponent(mark)}`;
   const cache = await caches.open(KEPT);
   const found = await cache.match(key);
   if (found) return found.arrayBuffer();
