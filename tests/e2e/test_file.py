@@ -1,5 +1,6 @@
 """Files in a real browser: the stepper, what is found, what is exported, corrected and compared."""
 
+import base64
 import csv
 import io
 import json
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from vocaffect.cli import build_app
 
-from .conftest import OpenPage, Page, photograph
+from .conftest import BEFORE_S, VOICE_S, OpenPage, Page, photograph
 
 SHARES = "[...document.querySelectorAll('#panel-file ol li')].map((step) => Number(step.dataset.share))"
 WATCH = f"""
@@ -72,6 +73,36 @@ def test_a_file_goes_step_by_step_and_comes_out_as_text_and_picture(
     own = (address, address.replace("http", "ws"), f"blob:{address}", "data:")  # "data:" are the player's icons
     assert all(url.startswith(own) for url in page.requested), page.requested
     assert [entry for entry in page.log if "/v1/recognize" not in entry] == []  # Chromium logs the refusal
+
+
+def test_a_dropped_and_a_pasted_file_are_heard_and_the_timeline_follows_the_player(
+    address: str, recording: Path, open_page: OpenPage
+) -> None:
+    page = open_page(address, None)
+    text = base64.b64encode(recording.read_bytes()).decode()
+    page.evaluate(f"""
+        window.parcel = (name) => {{
+          const parcel = new DataTransfer();
+          parcel.items.add(new File([Uint8Array.from(atob('{text}'), (c) => c.charCodeAt(0))], name));
+          return parcel;
+        }};
+        dispatchEvent(new DragEvent('drop', {{dataTransfer: window.parcel('dropped.wav'), cancelable: true}}));
+    """)
+    page.phase("file", "done")
+    assert "dropped.wav" in page.evaluate("document.querySelector('#panel-file').innerText")
+    page.evaluate("dispatchEvent(new ClipboardEvent('paste', {clipboardData: window.parcel('pasted.wav')}))")
+    page.wait("document.querySelector('#panel-file').innerText.includes('pasted.wav')")
+    page.phase("file", "done")
+
+    verdict = "document.querySelector('#panel-file .note').innerText"
+    page.evaluate("document.querySelector('[aria-label=\"Play passage 1\"]').click()")
+    page.wait(f"{verdict}.includes('likely at 0:0')")
+    page.wait(
+        "document.querySelector('#panel-file audio').paused && "
+        "document.querySelector('#panel-file audio').currentTime > 1"
+    )
+    played_s = page.evaluate("document.querySelector('#panel-file audio').currentTime")
+    assert played_s == pytest.approx(BEFORE_S + VOICE_S, abs=0.6)  # it stopped where the passage ends
 
 
 def test_what_the_browser_cannot_decode_the_server_does(
