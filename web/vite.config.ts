@@ -32,8 +32,15 @@ function serviceWorker(): Plugin {
       const source = readFileSync(new URL(SERVICE_WORKER, import.meta.url), "utf8");
       // What runs recognisers on the device is large: it is kept when it has been asked for.
       const names = Object.keys(bundle).filter((name) => !/\.wasm$|worker-/.test(name));
-      const files = ["/", "/favicon.svg", ...names.filter((name) => name !== "index.html").map((name) => `/${name}`)];
-      const version = createHash("sha256").update(JSON.stringify(Object.keys(bundle))).digest("hex").slice(0, 12);
+      const files = [
+        "/",
+        "/favicon.svg",
+        ...names.filter((name) => name !== "index.html").map((name) => `/${name}`),
+      ];
+      const version = createHash("sha256")
+        .update(JSON.stringify(Object.keys(bundle)))
+        .digest("hex")
+        .slice(0, 12);
       const head = `const VERSION = ${JSON.stringify(version)};\nconst FILES = ${JSON.stringify(files)};\n`;
       this.emitFile({ type: "asset", fileName: "service_worker.js", source: head + source });
     },

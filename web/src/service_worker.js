@@ -21,7 +21,9 @@ self.addEventListener("activate", (event) => {
 
 async function forgetOldPages() {
   const names = await caches.keys();
-  await Promise.all(names.filter((name) => name !== PAGE && name !== KEPT).map((name) => caches.delete(name)));
+  await Promise.all(
+    names.filter((name) => name !== PAGE && name !== KEPT).map((name) => caches.delete(name)),
+  );
 }
 
 self.addEventListener("fetch", (event) => {

@@ -34,7 +34,15 @@ describe("features", () => {
 
   it("are shaded about their own mean", () => {
     const map = new FeatureMap(0.01);
-    map.add([[0, 100], [2, 300], [4, 500]], 0, 0.01);
+    map.add(
+      [
+        [0, 100],
+        [2, 300],
+        [4, 500],
+      ],
+      0,
+      0.01,
+    );
     expect(map.shade(2, 0)).toBeCloseTo(0.5);
     expect(map.shade(300, 1)).toBeCloseTo(0.5);
     expect(map.shade(4, 0)).toBeCloseTo(map.shade(500, 1));
@@ -42,8 +50,25 @@ describe("features", () => {
   });
 
   it("mix colours along a ramp", () => {
-    expect(mix([[0, 0, 0], [100, 0, 0], [100, 200, 0]], 0.75)).toEqual([100, 100, 0]);
-    expect(mix([[0, 0, 0], [100, 0, 0]], 1)).toEqual([100, 0, 0]);
+    expect(
+      mix(
+        [
+          [0, 0, 0],
+          [100, 0, 0],
+          [100, 200, 0],
+        ],
+        0.75,
+      ),
+    ).toEqual([100, 100, 0]);
+    expect(
+      mix(
+        [
+          [0, 0, 0],
+          [100, 0, 0],
+        ],
+        1,
+      ),
+    ).toEqual([100, 0, 0]);
   });
 });
 
@@ -51,10 +76,26 @@ type Colour = [number, number, number];
 
 /** Linear light to what an eye without one kind of cone sees (Machado, Oliveira and Fernandes 2009, severity 1). */
 const EYES: Record<string, Colour[]> = {
-  normal: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-  protan: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-  deutan: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-  tritan: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+  normal: [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+  ],
+  protan: [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  deutan: [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+  ],
+  tritan: [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.3039],
+  ],
 };
 
 function times(matrix: Colour[], vector: Colour): Colour {
@@ -71,11 +112,19 @@ function linear(hex: string): Colour {
 /** OKLab (Ottosson 2020). */
 function oklab(colour: Colour): Colour {
   const cones = times(
-    [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]],
+    [
+      [0.4122214708, 0.5363325363, 0.0514459929],
+      [0.2119034982, 0.6806995451, 0.1073969566],
+      [0.0883024619, 0.2817188376, 0.6299787005],
+    ],
     colour.map((value) => Math.min(1, Math.max(0, value))) as Colour,
   );
   return times(
-    [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099], [0.0259040371, 0.7827717662, -0.808675766]],
+    [
+      [0.2104542553, 0.793617785, -0.0040720468],
+      [1.9779984951, -2.428592205, 0.4505937099],
+      [0.0259040371, 0.7827717662, -0.808675766],
+    ],
     cones.map(Math.cbrt) as Colour,
   );
 }
@@ -93,7 +142,9 @@ describe.each(["light", "dark"])("the %s palette", (theme) => {
 
   it.each(Object.keys(EYES))("keeps emotions apart for a %s eye", (eye) => {
     const seen = colours.map((colour) => oklab(times(EYES[eye] as Colour[], linear(colour))));
-    const distances = seen.flatMap((one, at) => seen.slice(at + 1).map((other) => Math.hypot(...one.map((v, k) => v - (other[k] ?? 0)))));
+    const distances = seen.flatMap((one, at) =>
+      seen.slice(at + 1).map((other) => Math.hypot(...one.map((v, k) => v - (other[k] ?? 0)))),
+    );
     expect(Math.min(...distances)).toBeGreaterThan(0.1);
   });
 

@@ -46,7 +46,15 @@ describe("exports", () => {
     const read = JSON.parse(asJson(result)) as { segments: unknown[]; source: string };
     expect(read.source).toBe("a, b.wav");
     expect(read.segments).toEqual([
-      { index: 0, start_s: 0.5, end_s: 1.25, label: "happy", posterior: [0.75, 0.25], uncertain: false, corrected: "sad" },
+      {
+        index: 0,
+        start_s: 0.5,
+        end_s: 1.25,
+        label: "happy",
+        posterior: [0.75, 0.25],
+        uncertain: false,
+        corrected: "sad",
+      },
     ]);
   });
 
@@ -75,7 +83,9 @@ describe("sound", () => {
     const view = new DataView(wav(Int16Array.of(1, -2), 16_000));
     const text = (at: number): string => String.fromCharCode(...new Uint8Array(view.buffer, at, 4));
     expect([text(0), text(8), text(36)]).toEqual(["RIFF", "WAVE", "data"]);
-    expect([view.getUint32(4, true), view.getUint32(24, true), view.getUint32(40, true)]).toEqual([40, 16_000, 4]);
+    expect([view.getUint32(4, true), view.getUint32(24, true), view.getUint32(40, true)]).toEqual([
+      40, 16_000, 4,
+    ]);
     expect([view.getInt16(44, true), view.getInt16(46, true)]).toEqual([1, -2]);
   });
 });
@@ -109,6 +119,8 @@ describe("corrections", () => {
       "path,emotion,speaker,recognised,source,start_s,end_s\r\n" +
         "clips/My-talk-001.wav,sad,me,happy,My talk.wav,0.500,1.250\r\n",
     );
-    expect(clips.map(({ name, bytes }) => [name, bytes.length])).toEqual([["clips/My-talk-001.wav", 44 + 2 * 95]]);
+    expect(clips.map(({ name, bytes }) => [name, bytes.length])).toEqual([
+      ["clips/My-talk-001.wav", 44 + 2 * 95],
+    ]);
   });
 });

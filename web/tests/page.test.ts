@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { claims, runs, span, speech } from "../src/lib/drawing/scene";
+import { claims, closer, runs, span, speech } from "../src/lib/drawing/scene";
 import { clock, tickStep } from "../src/lib/format";
 import type { Segment, Update } from "../src/lib/protocol";
 import { reading } from "../src/lib/reading";
@@ -91,7 +91,10 @@ describe("reading", () => {
   });
 
   it("says that a file without speech is silence", () => {
-    expect(reading("done", null, { label: null, posterior: null, uncertain: false, passages: 0 }, null, LABELS).word).toBe("Silence");
+    expect(
+      reading("done", null, { label: null, posterior: null, uncertain: false, passages: 0 }, null, LABELS)
+        .word,
+    ).toBe("Silence");
   });
 });
 
@@ -132,6 +135,12 @@ describe("timeline", () => {
     expect(span(10, true, 30)).toEqual([0, 30]);
     expect(span(45, true, 30)).toEqual([15, 45]);
     expect(span(45, false, 30)).toEqual([0, 45]);
+  });
+
+  it("shows a part about a moment, and never leaves the whole", () => {
+    expect(closer([0, 80], 4, 40)).toEqual([30, 50]);
+    expect(closer([0, 80], 4, 3)).toEqual([0, 20]);
+    expect(closer([0, 80], 8, 79)).toEqual([70, 80]);
   });
 
   it("writes times as people read them", () => {

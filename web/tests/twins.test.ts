@@ -99,7 +99,10 @@ function generated(amplitudes: number[]): Float32Array {
 /** The formulas that stand for networks in Python's script. */
 function formulas(card: Card): Networks {
   return {
-    hear: async (chunk, memory) => ({ probability: Math.min(1, 4 * Math.sqrt(mean(chunk, (s) => s * s))), memory }),
+    hear: async (chunk, memory) => ({
+      probability: Math.min(1, 4 * Math.sqrt(mean(chunk, (s) => s * s))),
+      memory,
+    }),
     run: async (work) => (card.streaming === "window" ? windows(card, work) : frames(card, work)),
   };
 }

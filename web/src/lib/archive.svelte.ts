@@ -40,7 +40,8 @@ export class Archive {
       let saved = await ask<Saved>("POST", PATH, save);
       this.kept = new Map([...this.kept, [take, saved.id]]);
       const sound = recording.sound?.blob() ?? recording.playable;
-      if (withSound && sound) saved = await ask<Saved>("PUT", `${PATH}/${saved.id}/audio?consent=true`, sound);
+      if (withSound && sound)
+        saved = await ask<Saved>("PUT", `${PATH}/${saved.id}/audio?consent=true`, sound);
       this.sessions = [saved, ...this.sessions];
     });
   }

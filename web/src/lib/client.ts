@@ -3,11 +3,19 @@
 import { Failure } from "./failure";
 import type { Conversation, Listener } from "./conversation";
 import { VERSION } from "./protocol";
-import type { ClientMessage, ErrorMessage, Progress, Recognition, RecognizerList, ServerMessage } from "./protocol";
+import type {
+  ClientMessage,
+  ErrorMessage,
+  Progress,
+  Recognition,
+  RecognizerList,
+  ServerMessage,
+} from "./protocol";
 import { littleEndian } from "./samples";
 
 export const LOST = "The server does not answer; check that it runs.";
-const LOCKED = "This server asks for a token: open the address with ?token=… that it printed when it started.";
+const LOCKED =
+  "This server asks for a token: open the address with ?token=… that it printed when it started.";
 const TOO_SLOW = "The connection is too slow for live audio; try a file instead.";
 const MAX_BUFFERED_BYTES = 2 ** 20;
 const ROOM_BYTES = 2 ** 16;
@@ -45,8 +53,9 @@ export function recognizeFile(
   return new Promise((resolve, reject) => {
     const receive = (): void => {
       if (request.status !== 200) return;
-      for (let end = request.responseText.indexOf("\n", read); end >= 0; ) {
-        const message = JSON.parse(request.responseText.slice(read, end)) as Progress | Recognition | ErrorMessage;
+      for (let end = request.responseText.indexOf("\n", read); end >= 0;) {
+        const message = JSON.parse(request.responseText.slice(read, end)) as
+          Progress | Recognition | ErrorMessage;
         if (message.type === "progress") tell(message.step, message.fraction);
         else if (message.type === "recognition") resolve(message);
         else reject(new Failure(message.message));

@@ -43,7 +43,6 @@ export class Corrections {
     this.list = this.list.filter((each) => each !== correction);
     void this.archive.correct(correction.take, correction.segment.index, null);
   }
-
 }
 
 /** A little sound is kept around each passage, so that no syllable is cut. */
@@ -58,7 +57,15 @@ export function manifest(list: Correction[], speaker: string): { csv: string; cl
       const samples = sound.between(segment.start_s - MARGIN_S, segment.end_s + MARGIN_S);
       clips.push({ name: path, bytes: new Uint8Array(wav(samples, sound.sampleRate)) });
     }
-    return [path, emotion, speaker, segment.label, source, segment.start_s.toFixed(3), segment.end_s.toFixed(3)];
+    return [
+      path,
+      emotion,
+      speaker,
+      segment.label,
+      source,
+      segment.start_s.toFixed(3),
+      segment.end_s.toFixed(3),
+    ];
   });
   const head = ["path", "emotion", "speaker", "recognised", "source", "start_s", "end_s"];
   return { csv: table([head, ...rows]), clips };

@@ -21,9 +21,11 @@ export function asJson(result: Result): string {
     ...segment,
     corrected: corrected.get(segment.index) ?? null,
   }));
-  const course = updates.map(({ time_s, speech, level_db, posterior, raw_posterior, label, uncertain, segment }) => {
-    return { time_s, speech, level_db, posterior, raw_posterior, label, uncertain, segment };
-  });
+  const course = updates.map(
+    ({ time_s, speech, level_db, posterior, raw_posterior, label, uncertain, segment }) => {
+      return { time_s, speech, level_db, posterior, raw_posterior, label, uncertain, segment };
+    },
+  );
   return `${JSON.stringify({ ...rest, segments: kept, updates: course }, null, 1)}\n`;
 }
 

@@ -58,14 +58,23 @@ function ofPassages(count: number): string {
 function ofUpdate(update: Update, when: string, labels: string[]): Reading {
   if (!update.speech) return plain("Silence", "Listening… nobody is speaking.");
   const { label, posterior, uncertain } = update;
-  return claimed({ label, posterior, uncertain }, when, labels) ?? plain("Speech", "Heard too little of it yet to tell.");
+  return (
+    claimed({ label, posterior, uncertain }, when, labels) ??
+    plain("Speech", "Heard too little of it yet to tell.")
+  );
 }
 
 function claimed({ label, posterior, uncertain }: Decision, when: string, labels: string[]): Reading | null {
   if (label === null || posterior === null) return null;
   if (uncertain) {
     const [first, second] = likeliest(posterior).map((index) => labels[index] ?? "");
-    return { word: "Uncertain", note: `Perhaps ${first}, perhaps ${second}, ${when}`, label, posterior, uncertain };
+    return {
+      word: "Uncertain",
+      note: `Perhaps ${first}, perhaps ${second}, ${when}`,
+      label,
+      posterior,
+      uncertain,
+    };
   }
   const note = `${percent(Math.max(...posterior))} likely ${when}`;
   return { word: capitalised(label), note, label, posterior, uncertain };

@@ -12,14 +12,7 @@ import { PeakMeter, toInt16 } from "./samples";
 import { Sound } from "./sound";
 import { Take } from "./take.svelte";
 
-export type Phase =
-  | "idle"
-  | "starting"
-  | "listening"
-  | "reconnecting"
-  | "finishing"
-  | "analysing"
-  | "done";
+export type Phase = "idle" | "starting" | "listening" | "reconnecting" | "finishing" | "analysing" | "done";
 
 /** How far a file has come: 0 to 1 in each step, counted and never guessed. */
 export interface Progress {
@@ -32,7 +25,14 @@ export interface Progress {
   inference: number;
 }
 
-const NO_PROGRESS: Progress = { way: "decode", totalS: 0, upload: 0, preprocessing: 0, features: 0, inference: 0 };
+const NO_PROGRESS: Progress = {
+  way: "decode",
+  totalS: 0,
+  upload: 0,
+  preprocessing: 0,
+  features: 0,
+  inference: 0,
+};
 
 export const PEAK_S = 0.02;
 const RATE_HZ = 16_000;
@@ -129,11 +129,15 @@ export class Recording {
   /** For what this browser cannot decode; a recogniser on this device cannot help there. */
   async #upload(file: File, sides: Side[]): Promise<void> {
     if (sides.some(({ place }) => place === "device")) {
-      throw new Failure(`This browser cannot read ${file.name}; switch to the server, which may, or convert it to WAV.`);
+      throw new Failure(
+        `This browser cannot read ${file.name}; switch to the server, which may, or convert it to WAV.`,
+      );
     }
     this.progress = { ...NO_PROGRESS, way: "upload" };
     const answers = await Promise.all(
-      sides.map(({ card }) => recognizeFile(file, card.name, (step, done) => this.#advance({ [step]: done }))),
+      sides.map(({ card }) =>
+        recognizeFile(file, card.name, (step, done) => this.#advance({ [step]: done })),
+      ),
     );
     answers.forEach((answer, index) => this.#fill(this.takes[index], answer));
     this.#finish();

@@ -31,7 +31,9 @@ export async function unseal(bytes: Uint8Array<ArrayBuffer>): Promise<Card> {
   }
   const card = JSON.parse(cardText(bytes)) as Card;
   if (card.format_version !== FORMAT_VERSION) {
-    throw new Error(`This page runs bundles of format version ${FORMAT_VERSION}, not ${card.format_version}.`);
+    throw new Error(
+      `This page runs bundles of format version ${FORMAT_VERSION}, not ${card.format_version}.`,
+    );
   }
   return card;
 }

@@ -30,7 +30,9 @@ export class DeviceConversation implements Conversation {
 
   static async open(side: Side, sampleRate: number, listener: Listener): Promise<DeviceConversation> {
     if (sampleRate !== SAMPLE_RATE) {
-      throw new Failure("This browser does not record at 16 kHz, which recognisers on the device need; use the server.");
+      throw new Failure(
+        "This browser does not record at 16 kHz, which recognisers on the device need; use the server.",
+      );
     }
     newest += 1;
     const conversation = new DeviceConversation(newest, listener);

@@ -11,7 +11,8 @@ export async function fetchKept(url: string, mark: string): Promise<ArrayBuffer>
   const found = await cache.match(key);
   if (found) return found.arrayBuffer();
   const response = await fetch(url).catch(() => null);
-  if (!response) throw new Failure("The recogniser is not on this device yet, and the server does not answer.", true);
+  if (!response)
+    throw new Failure("The recogniser is not on this device yet, and the server does not answer.", true);
   if (!response.ok) throw new Failure(`The server does not give out the recogniser (${response.status}).`);
   await cache.put(key, response.clone());
   return response.arrayBuffer();

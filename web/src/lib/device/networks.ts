@@ -15,7 +15,10 @@ ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
 export function openSession(model: ArrayBuffer): Promise<ort.InferenceSession> {
-  return ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"], logSeverityLevel: 3 });
+  return ort.InferenceSession.create(new Uint8Array(model), {
+    executionProviders: ["wasm"],
+    logSeverityLevel: 3,
+  });
 }
 
 export class OnnxNetworks implements Networks {
@@ -51,7 +54,10 @@ export class OnnxNetworks implements Networks {
       samples: new ort.Tensor("float32", work.samples, [work.rows, work.samples.length / work.rows]),
     };
     for (const { name, shape } of this.card.state) {
-      feeds[`state.${name}`] = new ort.Tensor("float32", work.state[name] as Float32Array, [work.rows, ...shape]);
+      feeds[`state.${name}`] = new ort.Tensor("float32", work.state[name] as Float32Array, [
+        work.rows,
+        ...shape,
+      ]);
     }
     const answer = await this.graph.run(feeds);
     const state: State = {};
@@ -77,9 +83,13 @@ export class OnnxNetworks implements Networks {
       state: freshState(this.card),
     });
     const posterior = softmax(logits.slice(-labels.length), temperature);
-    const off = Math.max(...posterior.map((value, index) => Math.abs(value - (golden.posterior[index] ?? 0))));
+    const off = Math.max(
+      ...posterior.map((value, index) => Math.abs(value - (golden.posterior[index] ?? 0))),
+    );
     if (!(off <= Math.max(golden.tolerance, 1e-3))) {
-      throw new Error(`This browser computes the recogniser wrongly (off by ${off.toPrecision(2)}); use the server.`);
+      throw new Error(
+        `This browser computes the recogniser wrongly (off by ${off.toPrecision(2)}); use the server.`,
+      );
     }
   }
 }

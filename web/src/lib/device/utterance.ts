@@ -158,7 +158,8 @@ class WindowUtterance implements Utterance {
     if (position < this.#size) return logits;
     this.#full.push({ position, logits });
     return logits.map(
-      (_, index) => this.#full.reduce((sum, window) => sum + (window.logits[index] ?? 0), 0) / this.#full.length,
+      (_, index) =>
+        this.#full.reduce((sum, window) => sum + (window.logits[index] ?? 0), 0) / this.#full.length,
     );
   }
 }

@@ -25,7 +25,8 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
 async function answer(message: ToWorker): Promise<void> {
   const { id } = message;
   if (message.type === "open") {
-    const networks = opened.get(message.digest) ?? (await load(message.bundleUrl, message.digest, message.voiceUrl));
+    const networks =
+      opened.get(message.digest) ?? (await load(message.bundleUrl, message.digest, message.voiceUrl));
     running.set(id, { stream: new Stream(networks.card, networks), replies: new Replies(networks.card) });
     post({ type: "ready", id });
     return;

@@ -30,5 +30,9 @@ export function mix(ramp: [number, number, number][], at: number): [number, numb
   const low = ramp[Math.floor(place)] ?? [0, 0, 0];
   const high = ramp[Math.min(ramp.length - 1, Math.floor(place) + 1)] ?? low;
   const part = place - Math.floor(place);
-  return [0, 1, 2].map((k) => (low[k] ?? 0) + part * ((high[k] ?? 0) - (low[k] ?? 0))) as [number, number, number];
+  return [0, 1, 2].map((k) => (low[k] ?? 0) + part * ((high[k] ?? 0) - (low[k] ?? 0))) as [
+    number,
+    number,
+    number,
+  ];
 }

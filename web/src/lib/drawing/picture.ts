@@ -28,7 +28,12 @@ export async function picture(
   context.scale(DENSITY, DENSITY);
   context.fillStyle = colours.paper;
   context.fillRect(0, 0, WIDTH, canvas.height);
-  drawHead(context, colours, `${recording.name || "Microphone"} as heard by ${take.side.card.name}`, take.labels);
+  drawHead(
+    context,
+    colours,
+    `${recording.name || "Microphone"} as heard by ${take.side.card.name}`,
+    take.labels,
+  );
   context.translate(MARGIN, MARGIN + HEAD);
   const scene: Scene = {
     width: WIDTH - 2 * MARGIN,

@@ -68,9 +68,16 @@ export function scale(scene: Scene): (seconds: number) => number {
 }
 
 /** The part of a recording that is shown: its last `windowS` seconds, or all of a finished one. */
-export function span(durationS: number, live: boolean, windowS: number): [number, number] {
+export function span(durationS: number, live: boolean, windowS: number): Span {
   if (!live) return [0, Math.max(durationS, 1)];
   return durationS <= windowS ? [0, windowS] : [durationS - windowS, durationS];
+}
+
+/** A part of `whole`, so many times shorter, about a moment; it never leaves `whole`. */
+export function closer(whole: Span, times: number, aboutS: number): Span {
+  const length = (whole[1] - whole[0]) / times;
+  const from = Math.min(Math.max(aboutS - length / 2, whole[0]), whole[1] - length);
+  return [from, from + length];
 }
 
 /** The time between two updates. */

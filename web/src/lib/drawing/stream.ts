@@ -6,6 +6,8 @@ import type { Look, Scene } from "./scene";
 import type { Update } from "../protocol";
 
 const MIN_WRITTEN = 15;
+/** Narrower runs would be all edges. */
+const MIN_EDGED = 24;
 
 export function drawStream(canvas: CanvasRenderingContext2D, scene: Scene, look: Look, top: number): void {
   const middle = Math.round(top + scene.heights.stream / 2);
@@ -40,13 +42,16 @@ function drawRun(
     canvas.moveTo(x(fromS), middle);
     edges.forEach((edge, at) => canvas.lineTo(xs[at] ?? 0, edge[index] ?? middle));
     if (ended) canvas.lineTo((xs.at(-1) ?? 0) + x(scene.fromS + TICK_S) * 0.6, middle);
-    for (let at = run.length - 1; at >= 0; at -= 1) canvas.lineTo(xs[at] ?? 0, edges[at]?.[index + 1] ?? middle);
+    for (let at = run.length - 1; at >= 0; at -= 1)
+      canvas.lineTo(xs[at] ?? 0, edges[at]?.[index + 1] ?? middle);
     canvas.closePath();
     canvas.fillStyle = look.colours[index] ?? look.muted;
     canvas.fill();
-    canvas.strokeStyle = look.paper;
-    canvas.lineWidth = 1;
-    canvas.stroke();
+    if (xs.length > 1 && (xs.at(-1) ?? 0) - (xs[0] ?? 0) > MIN_EDGED) {
+      canvas.strokeStyle = look.paper;
+      canvas.lineWidth = 1;
+      canvas.stroke();
+    }
     name(canvas, look, label, index, xs, edges);
   });
 }
@@ -92,7 +97,9 @@ function name(
   let best = -1;
   thickness.forEach((value, at) => {
     const centre = xs[at] ?? 0;
-    const fits = xs.every((other, k) => Math.abs(other - centre) > half || covers(edges[k], edges[at], index));
+    const fits = xs.every(
+      (other, k) => Math.abs(other - centre) > half || covers(edges[k], edges[at], index),
+    );
     const inside = centre - half >= Math.max(0, xs[0] ?? 0) && centre + half <= (xs.at(-1) ?? 0);
     if (fits && inside && value >= MIN_WRITTEN && value > (thickness[best] ?? 0)) best = at;
   });
