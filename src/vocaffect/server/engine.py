@@ -148,7 +148,7 @@ class Batcher:
 
     def _compute(self, sessions: list[Session]) -> list[Answer]:
         try:
-            return [_written(each) for each in answer(sessions)]
+            return [written(each) for each in answer(sessions)]
         except Exception as error:
             _log.exception("a batch of %d streams failed", len(sessions))
             return [([], error)] * len(sessions)
@@ -251,7 +251,8 @@ class Engine:
         return self._batchers[session.audio.recognizer.card.name]
 
 
-def _written(replies: list[Reply] | Exception) -> Answer:
+def written(replies: list[Reply] | Exception) -> Answer:
+    """Replies as they are sent, or why there are none."""
     if isinstance(replies, Exception):
         return [], replies
     return [reply.model_dump_json() for reply in replies], None
