@@ -22,7 +22,7 @@ TOKEN = "sixteen characters or more"
 
 @pytest.fixture(scope="module")
 def url(toy_bundle: Path) -> Iterator[str]:
-    settings = Settings(port=0, token=TOKEN, database="none")
+    settings = Settings(port=0, token=TOKEN, database="none", max_streams=50)
     with listen(settings) as listener:
         server = make_server(settings, Catalogue.load([str(toy_bundle)]))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -6,6 +6,7 @@ What comes out depends on sample positions alone, never on how the samples were 
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from vocaffect.card import Card
 from vocaffect.errors import VocaffectError
+from vocaffect.history import History
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 from vocaffect.utterance import Decisions, Output, State, Utterance, Work, open_utterance, softmax
 from vocaffect.voice_activity import CHUNK, Heard, Hearing, Memory, VoiceActivity, VoiceOptions, level_db
@@ -105,10 +107,10 @@ class Stream:
         self._probability = 0.0
         self._waiting = np.zeros(0, np.float32)
         self._unheard = np.zeros(0, np.float32)
-        self._history = np.zeros(0, np.float32)
         self._position = 0
         self._features_end = 0
-        self._keep = seconds_to_samples(options.pre_roll_s) + self._voice.lookback + CHUNK + TICK + card.hop
+        keep = seconds_to_samples(options.pre_roll_s) + self._voice.lookback + CHUNK + 2 * TICK + card.hop
+        self._history = History(keep)
         self._lasting: State = {}
         self._open: _OpenSegment | None = None
         self._free_from = 0
@@ -160,7 +162,7 @@ class Stream:
         return len(self._waiting)
 
     def _tick(self, samples: NDArray[np.float32]) -> Generator[Request, Answer, Update]:
-        self._history = np.concatenate([self._history, samples])
+        self._history.append(samples)
         self._position += len(samples)
         yield from self._listen(samples)
         if self._open is None and self._voice.spoken_until >= self._free_from + self._card.hop:
@@ -173,7 +175,6 @@ class Stream:
             end = self._segment_end(segment)
             features = yield from self._run(segment, self._position if end is None else end)
             ended = None if end is None else (yield from self._close(segment, end))
-        self._forget()
         return self._update(samples, ended, features)
 
     def _listen(self, samples: NDArray[np.float32]) -> Generator[Request, Answer, None]:
@@ -204,8 +205,7 @@ class Stream:
         return end if end is None else end - (end - segment.start) % self._card.hop
 
     def _run(self, segment: "_OpenSegment", until: int) -> Generator[Request, Answer, NDArray[np.float32]]:
-        first = len(self._history) - self._position
-        samples = self._history[first + segment.fed : first + max(until, segment.fed)]
+        samples = self._history.between(segment.fed, max(until, segment.fed))
         segment.fed = max(until, segment.fed)
         decisions = yield from _answered(segment.utterance, segment.utterance.plan(samples))
         if decisions is None:
@@ -219,19 +219,12 @@ class Stream:
         decisions = yield from _answered(segment.utterance, segment.utterance.plan_end(length))
         if decisions is not None:
             segment.remember(decisions)
-        posterior = softmax(segment.recent[length], self._card.temperature)
+        posterior = softmax(segment.decision_at(length), self._card.temperature)
         lasting = {spec.name for spec in self._card.state if spec.scope == "stream"}
         self._lasting = {name: value for name, value in segment.utterance.state.items() if name in lasting}
         self._open, self._free_from = None, end
         label = self._card.labels[int(posterior.argmax())]
         return Segment(segment.index, segment.start / SAMPLE_RATE, end / SAMPLE_RATE, label, posterior)
-
-    def _forget(self) -> None:
-        first = self._position - len(self._history)
-        needed = self._position - self._keep
-        if self._open is not None:
-            needed = min(needed, self._open.fed)
-        self._history = self._history[max(needed - first, 0) :]
 
     def _update(self, samples: NDArray[np.float32], ended: Segment | None, features: Any) -> Update:
         segment = self._open
@@ -264,17 +257,26 @@ class _OpenSegment:
     def __init__(self, index: int, start: int, fed: int, utterance: Utterance, lookback: int) -> None:
         self.index, self.start, self.fed = index, start, fed
         self.utterance = utterance
-        self.recent: dict[int, NDArray[np.float32]] = {}
+        self._recent: deque[Decisions] = deque()
         self.newest: NDArray[np.float32] | None = None
         self.smoothed: NDArray[np.float32] | None = None
         self._lookback = lookback
 
     def remember(self, decisions: Decisions) -> None:
         """Keep what may still be asked for, by sample position from the segment's start."""
-        self.recent.update(zip(map(int, decisions.positions), decisions.logits, strict=True))
+        self._recent.append(decisions)
         self.newest = decisions.logits[-1]
         oldest = int(decisions.positions[-1]) - self._lookback
-        self.recent = {at: logits for at, logits in self.recent.items() if at >= oldest}
+        while int(self._recent[0].positions[-1]) < oldest:
+            self._recent.popleft()
+
+    def decision_at(self, position: int) -> NDArray[np.float32]:
+        """The logits (num_labels,) at exactly this position from the segment's start."""
+        for decisions in reversed(self._recent):
+            found = np.flatnonzero(decisions.positions == position)
+            if len(found):
+                return np.asarray(decisions.logits[found[-1]])
+        raise KeyError(position)
 
 
 def name_posterior(labels: list[str], posterior: NDArray[np.float32]) -> dict[str, float]:

@@ -34,7 +34,7 @@ def start_server(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory)
 
         def start(**limits: Any) -> str:
             database = tmp_path_factory.mktemp("saved") / "saved.db"
-            settings = Settings(port=0, **{"database": f"sqlite:///{database}", **limits})
+            settings = Settings(port=0, **{"database": f"sqlite:///{database}", "max_streams": 400, **limits})
             listener = stack.enter_context(listen(settings))
             server = make_server(settings, catalogue)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

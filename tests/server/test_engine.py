@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from vocaffect.bundle import golden_signal
 from vocaffect.load import load
+from vocaffect.server.capacity import FEWEST, with_capacity
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.run import listen, make_server, page_address
 from vocaffect.server.settings import Settings
@@ -111,7 +112,7 @@ def test_a_file_is_streamed_as_fast_as_it_is_computed_while_live_streams_go_on(a
 
 @pytest.fixture
 def closable(catalogue: Catalogue) -> Iterator[tuple[str, uvicorn.Server, threading.Thread]]:
-    settings = Settings(port=0)
+    settings = Settings(port=0, max_streams=100, database="none")
     with listen(settings) as listener:
         server = make_server(settings, catalogue)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -141,7 +142,7 @@ def test_a_server_that_stops_computes_what_has_come_and_says_so(
 
 def test_two_recognisers_are_served_at_once(toys: Callable[..., Any], tmp_path: Path, connect: Connect) -> None:
     paths = [str(toys(kind).write(tmp_path / f"{kind}.onnx")) for kind in ("frame", "window")]
-    settings = Settings(port=0)
+    settings = Settings(port=0, max_streams=100, database="none")
     with listen(settings) as listener:
         server = make_server(settings, Catalogue.load(paths))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -157,6 +158,13 @@ def test_two_recognisers_are_served_at_once(toys: Callable[..., Any], tmp_path: 
         finally:
             server.should_exit = True
             thread.join(20)
+
+
+def test_how_many_streams_are_taken_is_measured(catalogue: Catalogue) -> None:
+    measured = with_capacity(Settings(), catalogue).max_streams
+    assert measured is not None
+    assert measured >= FEWEST
+    assert with_capacity(Settings(max_streams=7), catalogue).max_streams == 7
 
 
 def test_requests_at_once_beyond_what_may_wait_are_refused_not_queued(

@@ -41,7 +41,7 @@ def say(address: str, speech: NDArray[np.float32]) -> list[dict[str, Any]]:
 @pytest.fixture
 def crew(toy_bundle: Path) -> Iterator[tuple[str, psutil.Process]]:
     command = [*COMMAND, "--port", "0", "--workers", "2", "--recognizer", str(toy_bundle)]
-    environment = {**os.environ, "VOCAFFECT_DATABASE": "none"}
+    environment = {**os.environ, "VOCAFFECT_DATABASE": "none", "VOCAFFECT_MAX_STREAMS": "100"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split(" at ")[1].split()[0]
@@ -100,7 +100,7 @@ def test_ray_serves_the_same(toy_bundle: Path, speech: NDArray[np.float32]) -> N
         heard.append(load(address, 6, 1.0, golden_signal(2.0), ramp_s=0.2))
         return True
 
-    settings = Settings(recognizers=(str(toy_bundle),), workers=2, port=0, database="none")
+    settings = Settings(recognizers=(str(toy_bundle),), workers=2, port=0, database="none", max_streams=100)
     run_replicas(settings, "ray", told.append, until=talk)
     answers, result = heard
     assert answers[-1]["type"] == "summary"

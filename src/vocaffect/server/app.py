@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from vocaffect import __version__
+from vocaffect.server.capacity import with_capacity
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.clip_work import ClipWork
 from vocaffect.server.clips import router as clips_router
@@ -34,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(settings: Settings, catalogue: Catalogue, static: Path = STATIC) -> FastAPI:
     """The server's ASGI application over recognisers that are loaded already."""
+    settings = with_capacity(settings, catalogue)
     metrics = Metrics()
     database = None if settings.database == "none" else Database(settings.database or default_url())
 

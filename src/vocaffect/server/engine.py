@@ -167,7 +167,7 @@ class Engine:
 
     def __init__(self, recognizers: Sequence[Recognizer], settings: Settings, metrics: Metrics) -> None:
         self.closing = False
-        self.max_streams = settings.max_streams
+        self.max_streams = settings.max_streams or 1
         self._settings, self._metrics = settings, metrics
         self._batchers = {each.card.name: Batcher(each, settings, metrics) for each in recognizers}
         self._lives: set[Live] = set()

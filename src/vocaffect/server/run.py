@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from vocaffect.errors import VocaffectError
 from vocaffect.server.app import create_app
+from vocaffect.server.capacity import with_capacity
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.resources import Resources
 from vocaffect.server.settings import Settings
@@ -29,6 +30,7 @@ def run(settings: Settings, announce: Callable[[str], object], open_page: bool =
     """
     catalogue = Catalogue.load(settings.recognizers)
     listener = listen(settings)
+    settings = with_capacity(settings, catalogue)
     address = page_address(settings, listener)
     for line in announcement(settings, catalogue, address):
         announce(line)
@@ -46,7 +48,7 @@ def announcement(settings: Settings, catalogue: Catalogue, address: str) -> Iter
         how = "every frame" if card.streaming == "frame" else f"a window of {card.window_s:g} s"
         yield f"  {card.name}: {len(card.labels)} emotions, {how}{', default' * (card.name == catalogue.default)}"
     yield (
-        f"  limits: {settings.max_streams} streams of {settings.max_stream_s / 60:g} min, "
+        f"  limits: {settings.max_streams or 'as many as fit'} streams of {settings.max_stream_s / 60:g} min, "
         f"clips of {settings.max_clip_s / 60:g} min and {settings.max_upload_bytes / 2**20:g} MiB"
     )
     if settings.beyond_this_machine and settings.token is None:

@@ -57,8 +57,8 @@ class Settings(BaseSettings):
     """Seconds of audio in one live stream."""
     max_message_bytes: int = Field(default=2**20, gt=0)
     """Bytes of one WebSocket message."""
-    max_streams: int = Field(default=400, gt=0)
-    """Live streams at once; the next one is told to come back later."""
+    max_streams: int | None = Field(default=None, gt=0)
+    """Live streams at once; the next one is told to come back later. Left out, it is measured at the start."""
     max_lag_s: float = Field(default=0.15, gt=0)
     """While chunks wait longer than this on average, no stream is added."""
     max_waiting_s: float = Field(default=2.0, gt=0)

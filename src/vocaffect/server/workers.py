@@ -11,6 +11,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from vocaffect.errors import VocaffectError
+from vocaffect.server.capacity import with_capacity
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.run import announcement, bind, make_server, page_address
 from vocaffect.server.settings import Settings
@@ -33,6 +34,7 @@ def run_workers(settings: Settings, announce: Callable[[str], object]) -> None:
     with bind(settings, shared=True) as reserved, tempfile.TemporaryDirectory(prefix="vocaffect-metrics-") as metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
+        settings = with_capacity(settings, catalogue)
         crew = _Crew(settings)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, crew.stop)
