@@ -135,6 +135,9 @@ export class ServerConversation implements Conversation {
     this.socket.send(littleEndian(samples));
   }
 
+  /** Voices are learned on the device only. */
+  useVoice(): void {}
+
   async room(): Promise<void> {
     while (this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount > ROOM_BYTES) {
       await new Promise((resolve) => setTimeout(resolve, 5));

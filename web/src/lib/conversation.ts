@@ -1,8 +1,10 @@
 /** A conversation with a recogniser, wherever it runs: samples go out, the protocol's messages come back. */
 
 import { ServerConversation } from "./client";
+import type { VoiceProfile } from "./device/voice_profile";
 import type { Failure } from "./failure";
 import type { RecognizerCard, Segment, Summary, Update } from "./protocol";
+import type { VoiceHeard } from "./voice.svelte";
 
 export type Place = "server" | "device";
 
@@ -18,6 +20,8 @@ export type Heard = Update | Segment | Summary;
 
 export interface Listener {
   message(message: Heard): void;
+  /** What is known of the voice, where the recogniser learns voices: at the beginning and after each passage. */
+  voice?(heard: VoiceHeard): void;
   /** Called once, and last: without a failure after a proper end, with one after anything else. */
   closed(failure?: Failure): void;
 }
@@ -29,14 +33,21 @@ export interface Conversation {
   room(): Promise<void>;
   /** No more samples: the last updates, a summary and `closed` follow. */
   end(): void;
+  /** Another voice speaks from here on: one that is known or, with null, a new one. */
+  useVoice(voice: VoiceProfile | null): void;
   /** Leave without a word; the listener hears nothing more. */
   abort(): void;
 }
 
-export async function converse(side: Side, sampleRate: number, listener: Listener): Promise<Conversation> {
+export async function converse(
+  side: Side,
+  sampleRate: number,
+  listener: Listener,
+  voice: VoiceProfile | null,
+): Promise<Conversation> {
   if (side.place === "server") {
     return ServerConversation.open(side.card.name, sampleRate, listener);
   }
   const { DeviceConversation } = await import("./device/conversation");
-  return DeviceConversation.open(side, sampleRate, listener);
+  return DeviceConversation.open(side, sampleRate, listener, voice);
 }

@@ -11,6 +11,7 @@ import type { Recognition } from "./protocol";
 import { PeakMeter, toInt16 } from "./samples";
 import { Sound } from "./sound";
 import { Take } from "./take.svelte";
+import type { Voice } from "./voice.svelte";
 
 export type Phase = "idle" | "starting" | "listening" | "reconnecting" | "finishing" | "analysing" | "done";
 
@@ -58,6 +59,7 @@ export class Recording {
   #microphone: Microphone | null = null;
   #conversations: Conversation[] = [];
   #open = 0;
+  #voice: Voice | null = null;
   /** Which recording this is: what belongs to one before it is not listened to any more. */
   #turn = 0;
 
@@ -65,8 +67,10 @@ export class Recording {
     return this.phase !== "idle" && this.phase !== "done";
   }
 
-  async startMicrophone(sides: Side[], deviceId: string | null): Promise<void> {
+  /** `voice` is whose voice is heard; what is learned of it goes there. */
+  async startMicrophone(sides: Side[], deviceId: string | null, voice: Voice | null = null): Promise<void> {
     const turn = this.#begin("starting", sides);
+    this.#voice = voice;
     try {
       const microphone = await openMicrophone(deviceId);
       this.#microphone = microphone;
@@ -107,8 +111,9 @@ export class Recording {
     }
   }
 
-  clear(): void {
-    this.#begin("idle", []);
+  /** What is heard from here on is said by a voice that nothing is known of. */
+  forgetVoice(): void {
+    this.#conversations.forEach((conversation) => conversation.useVoice(null));
   }
 
   async #stream(samples: Float32Array, turn: number): Promise<void> {
@@ -188,10 +193,16 @@ export class Recording {
   async #connect(sampleRate: number, turn: number): Promise<void> {
     const opened = await Promise.all(
       this.takes.map((take) =>
-        converse(take.side, sampleRate, {
-          message: (message) => turn === this.#turn && this.#receive(take, message),
-          closed: (failure) => turn === this.#turn && this.#closed(failure, turn),
-        }),
+        converse(
+          take.side,
+          sampleRate,
+          {
+            message: (message) => turn === this.#turn && this.#receive(take, message),
+            voice: (heard) => turn === this.#turn && this.#voice?.hear(heard),
+            closed: (failure) => turn === this.#turn && this.#closed(failure, turn),
+          },
+          this.#voice?.profile ?? null,
+        ),
       ),
     );
     if (turn !== this.#turn) {
@@ -261,6 +272,7 @@ export class Recording {
     this.#conversations = [];
     this.error = this.progress = this.playable = this.sound = null;
     this.takes = sides.map((side) => new Take(side));
+    this.#voice = null;
     this.peaks = [];
     this.durationS = 0;
     this.name = "";

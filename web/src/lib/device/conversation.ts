@@ -4,6 +4,7 @@ import { Failure } from "../failure";
 import type { Conversation, Listener, Side } from "../conversation";
 import type { FromWorker, ToWorker } from "./messages";
 import { SAMPLE_RATE } from "./units";
+import type { VoiceProfile } from "./voice_profile";
 
 const ROOM_SAMPLES = 4 * SAMPLE_RATE;
 
@@ -24,11 +25,21 @@ export class DeviceConversation implements Conversation {
 
   /** Load and check what is needed, so that the first conversation begins at once, with or without a network. */
   static async prepare(side: Side): Promise<void> {
-    const conversation = await DeviceConversation.open(side, SAMPLE_RATE, { message() {}, closed() {} });
+    const conversation = await DeviceConversation.open(
+      side,
+      SAMPLE_RATE,
+      { message() {}, closed() {} },
+      null,
+    );
     conversation.abort();
   }
 
-  static async open(side: Side, sampleRate: number, listener: Listener): Promise<DeviceConversation> {
+  static async open(
+    side: Side,
+    sampleRate: number,
+    listener: Listener,
+    voice: VoiceProfile | null,
+  ): Promise<DeviceConversation> {
     if (sampleRate !== SAMPLE_RATE) {
       throw new Failure(
         "This browser does not record at 16 kHz, which recognisers on the device need; use the server.",
@@ -40,9 +51,20 @@ export class DeviceConversation implements Conversation {
     await new Promise<void>((resolve, reject) => {
       conversation.#opened = { resolve, reject };
       const { bundle_url: bundleUrl, digest } = side.card;
-      conversation.#post({ type: "open", id: conversation.id, bundleUrl, digest, voiceUrl: side.voiceUrl });
+      conversation.#post({
+        type: "open",
+        id: conversation.id,
+        bundleUrl,
+        digest,
+        voiceUrl: side.voiceUrl,
+        voice,
+      });
     });
     return conversation;
+  }
+
+  useVoice(voice: VoiceProfile | null): void {
+    this.#post({ type: "voice", id: this.id, voice });
   }
 
   send(samples: Int16Array): void {
@@ -72,6 +94,9 @@ export class DeviceConversation implements Conversation {
       case "heard":
         this.listener.message(message.message);
         if (message.message.type === "summary") this.#over();
+        break;
+      case "voice":
+        this.listener.voice?.(message.heard);
         break;
       case "used":
         this.#waiting -= message.numSamples;

@@ -2,10 +2,12 @@
 
 import type { Card } from "./card";
 import { SAMPLE_RATE, concat, secondsToSamples } from "./units";
-import { lastingState, openUtterance, softmax } from "./utterance";
+import { freshState, lastingState, openUtterance, softmax } from "./utterance";
 import type { Decisions, Output, State, Utterance, Work } from "./utterance";
 import { CHUNK, VOICE_OPTIONS, VoiceActivity, freshMemory, levelDb } from "./voice_activity";
 import type { Memory } from "./voice_activity";
+import { known, learnsVoices, profileOf, stateOf } from "./voice_profile";
+import type { VoiceProfile } from "./voice_profile";
 
 export const UPDATE_S = 0.1;
 const TICK = secondsToSamples(UPDATE_S);
@@ -84,9 +86,31 @@ export class Stream {
     private readonly card: Card,
     private readonly networks: Networks,
     private readonly options = STREAM_OPTIONS,
+    voice: VoiceProfile | null = null,
   ) {
+    this.#lasting = stateOf(voice, card);
     this.#voice = new VoiceActivity(options);
     this.#keep = secondsToSamples(options.preRollS) + this.#voice.lookback + CHUNK + TICK + card.hop;
+  }
+
+  /** What is known of the voice after the last segment that ended; null if nothing is. */
+  get voice(): VoiceProfile | null {
+    return profileOf(this.card, this.#lasting);
+  }
+
+  /** How far the voice is known, 0 to 1; null where the recogniser learns no voices. */
+  get voiceKnown(): number | null {
+    if (!learnsVoices(this.card)) return null;
+    return this.voice ? known(this.voice) : 0;
+  }
+
+  /** Another voice speaks from here on, one that is known or, with null, a new one; the present segment included. */
+  useVoice(voice: VoiceProfile | null): void {
+    this.#lasting = stateOf(voice, this.card);
+    if (!this.#open) return;
+    const fresh = lastingState(this.card, freshState(this.card));
+    const { utterance } = this.#open;
+    utterance.state = { ...utterance.state, ...fresh, ...this.#lasting };
   }
 
   /** Take in more samples and return the updates they complete; calls must not overlap. */

@@ -27,20 +27,29 @@ async function answer(message: ToWorker): Promise<void> {
   if (message.type === "open") {
     const networks =
       opened.get(message.digest) ?? (await load(message.bundleUrl, message.digest, message.voiceUrl));
-    running.set(id, { stream: new Stream(networks.card, networks), replies: new Replies(networks.card) });
+    running.set(id, {
+      stream: new Stream(networks.card, networks, undefined, message.voice),
+      replies: new Replies(networks.card),
+    });
     post({ type: "ready", id });
+    tellVoice(id);
     return;
   }
   const now = running.get(id);
   if (!now) return;
+  if (message.type === "voice") {
+    now.stream.useVoice(message.voice);
+    tellVoice(id);
+    return;
+  }
   if (message.type === "samples") {
     const samples = Float32Array.from(message.samples, (sample) => sample / 32768);
     tell(id, now.replies.of(await now.stream.push(samples)));
     post({ type: "used", id, numSamples: samples.length });
     return;
   }
-  running.delete(id);
   if (message.type === "end") tell(id, [...now.replies.of(await now.stream.finish()), now.replies.summary()]);
+  running.delete(id);
 }
 
 async function load(bundleUrl: string, digest: string, voiceUrl: string): Promise<OnnxNetworks> {
@@ -51,7 +60,14 @@ async function load(bundleUrl: string, digest: string, voiceUrl: string): Promis
 }
 
 function tell(id: number, messages: Heard[]): void {
+  if (messages.some(({ type }) => type === "segment")) tellVoice(id);
   for (const message of messages) post({ type: "heard", id, message });
+}
+
+function tellVoice(id: number): void {
+  const stream = running.get(id)?.stream;
+  const known = stream?.voiceKnown ?? null;
+  if (stream && known !== null) post({ type: "voice", id, heard: { known, profile: stream.voice } });
 }
 
 function fail(id: number, error: unknown): void {
