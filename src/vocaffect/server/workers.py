@@ -10,6 +10,8 @@ from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from vocaffect.errors import VocaffectError
 from vocaffect.server.capacity import with_capacity
 from vocaffect.server.catalogue import Catalogue
@@ -58,6 +60,7 @@ class _Crew:
             time.sleep(0.1)
             for place, worker in enumerate(self._workers):
                 if not worker.is_alive() and not self._stopping:
+                    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # or its streams would count on
                     time.sleep(RESTART_AFTER_S)
                     self._workers[place] = self._start()
         for worker in self._workers:
