@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from vocaffect.errors import VocaffectError
@@ -168,7 +169,8 @@ class _Stream(asyncio.Protocol):
         for event in self._connection.events_received():
             if not isinstance(event, Frame):
                 if getattr(event, "status_code", 0) == 101:
-                    self._connection.send_text(self._hello.encode())
+                    if self._connection.state is State.OPEN:  # a refusal may have come with the same packet
+                        self._connection.send_text(self._hello.encode())
                 else:
                     self._refused(f"HTTP {getattr(event, 'status_code', '?')}")
             elif event.opcode is Opcode.TEXT:
@@ -207,7 +209,7 @@ class _Stream(asyncio.Protocol):
 
     def _tick(self, due: float) -> None:
         """Send the chunk that is due at this moment, and set the clock for the next."""
-        if self._transport.is_closing():
+        if self._transport.is_closing() or self._connection.state is not State.OPEN:
             return
         if due >= self._end:
             self._connection.send_text(b'{"type":"end"}')
