@@ -82,6 +82,20 @@ describe("reading", () => {
     });
   });
 
+  it("says which passage is going on, and for how long", () => {
+    const fields = {
+      time_s: 4,
+      speech: true,
+      posterior: [0.25, 0.75],
+      label: "sad",
+      segment: 2,
+      segment_start_s: 1.5,
+    };
+    expect(reading("listening", update(fields), null, null, LABELS).note).toBe(
+      "75 % likely right now, in passage 3 for 2.5 s",
+    );
+  });
+
   it("says so where it is uncertain, and between what", () => {
     const spoken = update({ speech: true, posterior: [0.45, 0.55], label: "sad", uncertain: true });
     expect(reading("listening", spoken, null, null, LABELS)).toMatchObject({

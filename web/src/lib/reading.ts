@@ -41,7 +41,9 @@ export function reading(
       return plain("Waiting", "The server is gone. Listening goes on as soon as it is back.");
     case "listening":
     case "finishing":
-      return latest ? ofUpdate(latest, "right now", labels) : plain("Listening", "Say something.");
+      return latest
+        ? ofUpdate(latest, `right now${ofPassage(latest)}`, labels)
+        : plain("Listening", "Say something.");
     case "done":
       if (played) return ofUpdate(played, `at ${clock(played.time_s)}`, labels);
       return (
@@ -49,6 +51,12 @@ export function reading(
         plain("Silence", "Nobody speaks in this recording.")
       );
   }
+}
+
+/** Which passage is going on, and for how long. */
+function ofPassage({ segment, segment_start_s, time_s }: Update): string {
+  if (segment === null || segment_start_s === null) return "";
+  return `, in passage ${segment + 1} for ${(time_s - segment_start_s).toFixed(1)} s`;
 }
 
 function ofPassages(count: number): string {

@@ -78,6 +78,7 @@ export class Take {
       ...message,
       time_s: message.time_s + this.#sinceS,
       segment: message.segment === null ? null : message.segment + this.#sinceIndex,
+      segment_start_s: message.segment_start_s === null ? null : message.segment_start_s + this.#sinceS,
       features: null,
     };
     if (message.features) {

@@ -17,6 +17,30 @@ export function drawPassages(canvas: CanvasRenderingContext2D, scene: Scene, loo
     canvas.fill();
     write(canvas, look, label, index, left, width, top);
   }
+  drawOpen(canvas, scene, look, top);
+}
+
+/** The passage that is going on: a bar that is open to the right, in the colour of what is heard right now. */
+function drawOpen(canvas: CanvasRenderingContext2D, scene: Scene, look: Look, top: number): void {
+  const newest = scene.updates.at(-1);
+  if (!newest || newest.segment === null || newest.segment_start_s === null) return;
+  if (scene.segments.some(({ index }) => index === newest.segment)) return;
+  const x = scale(scene);
+  const left = x(newest.segment_start_s);
+  const width = x(newest.time_s) - left;
+  const index = scene.labels.indexOf(newest.label ?? "");
+  const colour = look.colours[index] ?? look.muted;
+  canvas.strokeStyle = canvas.fillStyle = colour;
+  canvas.lineWidth = 2;
+  canvas.beginPath();
+  canvas.moveTo(left + width, top + 4);
+  canvas.lineTo(left + 5, top + 4);
+  canvas.quadraticCurveTo(left + 1, top + 4, left + 1, top + 9);
+  canvas.lineTo(left + 1, top + PASSAGES_HEIGHT - 9);
+  canvas.quadraticCurveTo(left + 1, top + PASSAGES_HEIGHT - 4, left + 5, top + PASSAGES_HEIGHT - 4);
+  canvas.lineTo(left + width, top + PASSAGES_HEIGHT - 4);
+  canvas.stroke();
+  if (newest.label !== null) write(canvas, look, newest.label, index, left, width, top, look.ink);
 }
 
 function write(
@@ -27,9 +51,10 @@ function write(
   left: number,
   width: number,
   top: number,
+  colour = readableOn(look.colours[index] ?? look.muted),
 ): void {
   if (width < 20) return;
-  canvas.fillStyle = readableOn(look.colours[index] ?? look.muted);
+  canvas.fillStyle = colour;
   canvas.save();
   canvas.translate(left + 5, top + PASSAGES_HEIGHT / 2 - 6);
   canvas.scale(0.75, 0.75);

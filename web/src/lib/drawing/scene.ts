@@ -107,7 +107,10 @@ export function speech(updates: Update[], segments: Segment[]): Span[] {
   const open = runs(updates, ({ segment }) => segment !== null && !ended.has(segment));
   return [
     ...segments.map((segment): Span => [segment.start_s, segment.end_s]),
-    ...open.map(([first, last]): Span => [timeBefore(updates, first), updates[last]?.time_s ?? 0]),
+    ...open.map(([first, last]): Span => {
+      const startS = updates[first]?.segment_start_s ?? timeBefore(updates, first);
+      return [startS, updates[last]?.time_s ?? 0];
+    }),
   ];
 }
 
