@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from vocaffect.bundle import golden_signal
 from vocaffect.load import load
+from vocaffect.server import engine
 from vocaffect.server.capacity import FEWEST, with_capacity
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.run import listen, make_server, page_address
@@ -72,6 +73,26 @@ def test_who_does_not_read_is_let_go_and_delays_nobody(start_server: Callable[..
         finally:
             deaf.close()
     assert 'vocaffect_refused_total{code="too_slow"} 1.0' in httpx.get(f"{address}/metrics").text
+
+
+def test_a_batch_that_fails_ends_its_streams_and_the_next_one_goes_on(
+    address: str, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(sessions: object) -> None:
+        raise ValueError("a bug")
+
+    with monkeypatch.context() as patch, connect(address) as unlucky:
+        patch.setattr(engine, "_compute", broken)
+        unlucky.send(HELLO)
+        unlucky.send(SECOND)
+        *_, last = received(unlucky)
+        assert (last["code"], unlucky.close_code) == ("internal", 1011)
+    assert "a batch of 1 streams failed" in caplog.text
+    with connect(address) as next_one:
+        next_one.send(HELLO)
+        next_one.send(SECOND)
+        next_one.send('{"type": "end"}')
+        assert [message["type"] for message in received(next_one)][-1] == "summary"
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(address: str, connect: Connect) -> None:
@@ -201,7 +222,7 @@ def _deaf_client(address: str) -> socket.socket:
     connection.send_text(HELLO.encode())
     for _ in range(600):
         connection.send_binary(SECOND)
-    deaf.settimeout(0.2)
+    deaf.settimeout(5)
     try:
         for data in connection.data_to_send():
             deaf.sendall(data)

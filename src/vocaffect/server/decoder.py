@@ -8,7 +8,6 @@ crash ends that child and nothing else.
 
 import json
 import os
-import resource
 import signal
 import socket
 import struct
@@ -88,6 +87,8 @@ def _exactly(sock: socket.socket, size: int) -> bytearray:
 
 
 def _confine() -> None:
+    import resource  # there is none on Windows, where nothing is forked either
+
     own = 0
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
         own = int(file.read().split()[0]) * resource.getpagesize()

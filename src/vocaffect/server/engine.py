@@ -118,7 +118,11 @@ class Batcher:
             await asyncio.sleep(max(0.0, begun + self._settings.batch_interval_s - loop.time()))
             begun = loop.time()
             lives = self._take()
-            answers = await loop.run_in_executor(self._thread, self._compute, [live.session for live in lives])
+            try:
+                answers = await loop.run_in_executor(self._thread, _compute, [live.session for live in lives])
+            except Exception as error:
+                _log.exception("a batch of %d streams failed", len(lives))
+                answers = [([], error)] * len(lives)
             self._measure(lives, loop.time() - begun)
             for live, (replies, failure) in zip(lives, answers, strict=True):
                 live.say(replies, failure)
@@ -145,13 +149,6 @@ class Batcher:
             lives.append(live)
             del self._due[live]
         return lives
-
-    def _compute(self, sessions: list[Session]) -> list[Answer]:
-        try:
-            return [written(each) for each in answer(sessions)]
-        except Exception as error:
-            _log.exception("a batch of %d streams failed", len(sessions))
-            return [([], error)] * len(sessions)
 
     def _measure(self, lives: list[Live], busy_s: float) -> None:
         if not lives:
@@ -249,6 +246,10 @@ class Engine:
 
     def _batcher(self, session: Session) -> Batcher:
         return self._batchers[session.audio.recognizer.card.name]
+
+
+def _compute(sessions: list[Session]) -> list[Answer]:
+    return [written(each) for each in answer(sessions)]
 
 
 def written(replies: list[Reply] | Exception) -> Answer:
