@@ -30,12 +30,14 @@ def serve(control: socket.socket) -> None:
     """Fork a child for every job until the other end closes."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     _import_decoders()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     while True:
         word, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not word:
             return
         if os.fork() == 0:
             control.close()
+            os.dup2(nowhere, sys.stderr.fileno())  # decoders write a line for whatever is wrong with a file
             with socket.socket(fileno=descriptors[0]) as job:
                 _confine()
                 with suppress(OSError):
