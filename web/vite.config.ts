@@ -9,7 +9,7 @@ const SERVER = "http://127.0.0.1:8000";
 const SERVICE_WORKER = "src/service_worker.js";
 
 export default defineConfig({
-  plugins: [svelte(), serviceWorker()],
+  plugins: [svelte(), licences(), serviceWorker()],
   worker: { format: "es" },
   build: {
     target: "es2022",
@@ -23,6 +23,21 @@ export default defineConfig({
   },
 });
 
+/** Writes down whose work is in the built files besides ours, and on which terms. */
+function licences(): Plugin {
+  return {
+    name: "licences",
+    apply: "build",
+    generateBundle() {
+      const svelteTerms = readFileSync(new URL("node_modules/svelte/LICENSE.md", import.meta.url), "utf8");
+      const source =
+        `svelte (https://svelte.dev)\n\n${svelteTerms.trim()}\n\n\n` +
+        "onnxruntime-web (https://onnxruntime.ai), Copyright (c) Microsoft Corporation, on the same terms.\n";
+      this.emitFile({ type: "asset", fileName: "licences.txt", source });
+    },
+  };
+}
+
 /** Writes the service worker with the names of all files that the page needs at first; their hash is its version. */
 function serviceWorker(): Plugin {
   return {
@@ -31,7 +46,7 @@ function serviceWorker(): Plugin {
     generateBundle(_, bundle) {
       const source = readFileSync(new URL(SERVICE_WORKER, import.meta.url), "utf8");
       // What runs recognisers on the device is large: it is kept when it has been asked for.
-      const names = Object.keys(bundle).filter((name) => !/\.wasm$|worker-/.test(name));
+      const names = Object.keys(bundle).filter((name) => !/\.wasm$|worker-|licences/.test(name));
       const files = [
         "/",
         "/favicon.svg",
