@@ -73,10 +73,12 @@ def generated(amplitudes: list[float]) -> NDArray[np.float32]:
 
 
 def _card(kind: str) -> Card:
-    window = {"streaming": "window", "window_s": 0.75, "window_hop_s": 0.25, "state": []}
+    """A card of our own, whatever the shipped recogniser is like."""
+    frame = {"hop": 160, "streaming": "frame", "window_s": None, "window_hop_s": None}
+    window = {"hop": 160, "streaming": "window", "window_s": 0.75, "window_hop_s": 0.25, "state": []}
     state = [StateSpec(name="sum", shape=[1], scope="segment"), StateSpec(name="voice", shape=[1], scope="stream")]
     return read_card(resolve("live")).model_copy(
-        update={"labels": LABELS, "temperature": 1.3, "state": state, **(window if kind == "window" else {})}
+        update={"labels": LABELS, "temperature": 1.3, "state": state, **(window if kind == "window" else frame)}
     )
 
 
