@@ -76,8 +76,6 @@ class Card(_Part):
             return self
         if not self.window_s or not self.window_hop_s or not 0 < self.window_hop_s <= self.window_s:
             raise ValueError("streaming 'window' needs 0 < window_hop_s <= window_s")
-        if self.state:
-            raise ValueError("streaming 'window' has no state")
         exact_div(self.window_samples, self.hop)
         exact_div(self.window_hop_samples, self.hop)
         return self

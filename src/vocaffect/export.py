@@ -18,7 +18,7 @@ from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_eight_bits
-from vocaffect.state import pack, unpack
+from vocaffect.state import pack, unpack, walk
 from vocaffect.units import samples_to_seconds, seconds_to_samples
 
 OPSET = 18
@@ -27,25 +27,48 @@ TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-2
 
 
 class _Flat(nn.Module):
-    """A network whose state is one plain tensor, as a graph's inputs and outputs must be."""
+    """A network whose state is one plain tensor for each scope, as a graph's inputs and outputs must be."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.parts = network, _parts(network)
 
-    def forward(self, samples: Tensor, memory: Tensor | None = None) -> tuple[Tensor, ...]:
-        state = None if memory is None else unpack(self.network.initial_state(1), memory)
+    def forward(self, samples: Tensor, *packed: Tensor) -> tuple[Tensor, ...]:
+        fresh = self.network.initial_state(samples.shape[0])
+        given = zip(self.parts, packed, strict=True)
+        state = fresh._replace(**{
+            field: value
+            for (names, _), tensor in given
+            for field, value in zip(names, unpack(tuple(getattr(fresh, name) for name in names), tensor), strict=True)
+        })
         (logits, features, active), following = self.network(samples, state)
-        if memory is None:
-            return logits[:, -1], features, active[..., 0]
-        return logits, features, active[..., 0], pack(following)
+        if self.network.streaming == "window":
+            logits = logits[:, -1]
+        after = [pack(tuple(getattr(following, name) for name in names)) for names, _ in self.parts]
+        return logits, features, active[..., 0], *after
+
+
+def _parts(network: Network) -> list[tuple[tuple[str, ...], StateSpec]]:
+    """The fields of a network's state that go into each tensor a recogniser carries from call to call.
+
+    What lasts for a segment is one tensor, ``memory``, and what is known of the voice another. A window recogniser
+    carries nothing of what it heard, but whether an utterance has begun.
+    """
+    whole, fresh = network.streaming == "window", network.initial_state(1)
+    fields: dict[str, tuple[str, ...]] = {"memory": ("begun",) if whole else ("frontend", "model", "begun")}
+    fields["voice"] = ("voice",)
+    found = []
+    for name, scope in (("memory", "segment"), ("voice", "stream")):
+        held = tuple(getattr(fresh, field) for field in fields[name])
+        if any(tensor.numel() for _, tensor in walk(held)):
+            spec = StateSpec.model_validate({"name": name, "shape": [pack(held).shape[1]], "scope": scope})
+            found.append((fields[name], spec))
+    return found
 
 
 def state_specs(network: Network) -> list[StateSpec]:
-    """What a frame recogniser carries from call to call, all in one tensor; a window recogniser carries nothing."""
-    if network.streaming == "window":
-        return []
-    return [StateSpec(name="memory", shape=[pack(network.initial_state(1)).shape[1]], scope="segment")]
+    """What a recogniser carries from call to call, one tensor for each scope."""
+    return [spec for _, spec in _parts(network)]
 
 
 def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
@@ -76,7 +99,7 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
             opset_version=OPSET,
             input_names=["samples", *(f"state.{spec.name}" for spec in specs)],
             output_names=["logits", "features", "active", *(f"next_state.{spec.name}" for spec in specs)],
-            dynamic_shapes=(lengths, *({0: batch} for _ in state)),
+            dynamic_shapes=(lengths, *([tuple({0: batch} for _ in state)] if state else [])),
             external_data=False,
             verbose=False,
         )

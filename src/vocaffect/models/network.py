@@ -3,19 +3,26 @@
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, FrontEndOutput, FrontEndState
 from vocaffect.models.registry import Model
+from vocaffect.models.voice import Voice, VoiceState
 from vocaffect.units import samples_to_seconds
 
 
 class NetworkState(NamedTuple):
-    """The front end's state and the model's."""
+    """The front end's state and the model's; whether an utterance has begun, and the voice, where that is heeded.
+
+    ``voice`` lasts from utterance to utterance, all else is fresh in each; see `vocaffect.models.voice.Voice`.
+    """
 
     frontend: FrontEndState
     model: tuple[Any, ...]
+    begun: tuple[Tensor, ...] = ()
+    voice: VoiceState | tuple[()] = ()
 
 
 class NetworkOutput(NamedTuple):
@@ -31,13 +38,13 @@ class NetworkOutput(NamedTuple):
 
 
 class Network(nn.Module):
-    """A front end and a model; what training fits, and what an exported bundle holds.
+    """A front end, a model, and what allows for the voice; what training fits, and what an exported bundle holds.
 
     Raises:
         VocaffectError: if the model hears the waveform, or hops of one length, and the front end gives something else.
     """
 
-    def __init__(self, frontend: FrontEnd, model: Model) -> None:
+    def __init__(self, frontend: FrontEnd, model: Model, voice: Voice | None = None) -> None:
         super().__init__()
         if model.hears == "waveform" and not frontend.is_waveform:
             raise VocaffectError(
@@ -47,7 +54,7 @@ class Network(nn.Module):
         if model.hop not in (None, frontend.hop):
             seconds = f"{samples_to_seconds(model.hop or 0):g}"
             raise VocaffectError(f"this model hears in hops of {seconds} s: set frontend.win_s and hop_s to {seconds}")
-        self.frontend, self.model = frontend, model
+        self.frontend, self.model, self.voice = frontend, model, voice
 
     @property
     def streaming(self) -> Literal["frame", "window"]:
@@ -56,7 +63,10 @@ class Network(nn.Module):
 
     def initial_state(self, batch: int) -> NetworkState:
         """All zeros."""
-        return NetworkState(self.frontend.initial_state(batch), self.model.initial_state(batch))
+        fresh = NetworkState(self.frontend.initial_state(batch), self.model.initial_state(batch))
+        if self.voice is None:
+            return fresh
+        return fresh._replace(begun=(torch.zeros(batch, 1),), voice=self.voice.initial_state(batch))
 
     def measure(self, clips: Iterable[Tensor]) -> None:
         """Let the model measure the training clips, each as `heard` takes it, without the batch."""
@@ -77,7 +87,11 @@ class Network(nn.Module):
             state = NetworkState(*(_on(part, samples) for part in self.initial_state(samples.shape[0])))
         (features, active), frontend = self.heard(samples, state.frontend)
         logits, model = self.model(features, active, state.model or None)
-        return NetworkOutput(logits, features, active), NetworkState(frontend, model)
+        following = NetworkState(frontend, model)
+        if self.voice is not None and isinstance(state.voice, VoiceState):
+            logits, begun, voice = self.voice(logits, *state.begun, state.voice)
+            following = following._replace(begun=(begun,), voice=voice)
+        return NetworkOutput(logits, features, active), following
 
 
 def _on(state: Any, like: Tensor) -> Any:
