@@ -44,7 +44,7 @@ from vocaffect.runs import (
     training_trim,
     validation_loader,
 )
-from vocaffect.sampling import clip_weights
+from vocaffect.sampling import Sessions, clip_weights
 from vocaffect.sources import read_clips
 from vocaffect.splits import Split, audit
 from vocaffect.teachers import check_teachers, refuse_heard, voices_of_run
@@ -182,6 +182,7 @@ def train_run(
     emotions = [run.labels[target] for target in dataset.targets if target >= 0]
     loop |= {"loss": options.loss.name, "loss_parameters": options.loss.parameters}
     loop |= {"class_weights": class_weights(options.class_weights, run.labels, emotions)}
+    loop |= {"session_length": run.recipe.voice.session_length}
     progress = train(
         network,
         training,
@@ -230,8 +231,17 @@ def _loaders(
     share = (ranks.rank(), ranks.world())
     weights, seed = clip_weights(lesson.clips, data.sampling, data.balance), run.recipe.seed
     drawn, hop = (share, weights, data.shuffle_buffer), hop_of(run.recipe)
-    batches = loader(training, options.batch_size, seed, True, options.workers, *drawn, hop)
+    sessions = _sessions(run, lesson.clips, training)
+    batches = loader(training, options.batch_size, seed, True, options.workers, *drawn, hop, sessions)
     return batches, validation_loader(run, share, stem)
+
+
+def _sessions(run: Run, clips: Manifest, dataset: EmotionDataset) -> Sessions | None:
+    """What sessions are drawn from, where voices are to be learned."""
+    if not run.recipe.voice.enabled:
+        return None
+    voices = np.unique([f"{clip.corpus} {clip.speaker}" for clip in clips], return_inverse=True)[1]
+    return Sessions(voices, np.array(dataset.targets), run.recipe.voice.session_length)
 
 
 def _watched(raw: Raw, tell: Callable[[], None]) -> Raw:
@@ -267,6 +277,10 @@ def _refuse_unknown(run: Run) -> None:
     network = build_network(run)
     options, augment = run.recipe.training, augment_options(run.recipe)
     freeze(network, options.freeze)
+    if run.recipe.voice.enabled and options.accumulate > 1:
+        raise VocaffectError(
+            "voices are learned from whole sessions: set training.accumulate to 1, or voice.enabled off"
+        )
     if options.copies and (run.recipe.clips_change or not augment or not has_stem(run.recipe, network)):
         raise VocaffectError(
             "training.copies is for augmented clips before a frozen encoder: set augment.enabled and training.freeze: "

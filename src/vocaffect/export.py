@@ -20,6 +20,7 @@ from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_eight_bits
 from vocaffect.state import pack, unpack, walk
 from vocaffect.units import samples_to_seconds, seconds_to_samples
+from vocaffect.voices import PRIOR
 
 OPSET = 18
 TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-2
@@ -36,11 +37,15 @@ class _Flat(nn.Module):
     def forward(self, samples: Tensor, *packed: Tensor) -> tuple[Tensor, ...]:
         fresh = self.network.initial_state(samples.shape[0])
         given = zip(self.parts, packed, strict=True)
-        state = fresh._replace(**{
-            field: value
-            for (names, _), tensor in given
-            for field, value in zip(names, unpack(tuple(getattr(fresh, name) for name in names), tensor), strict=True)
-        })
+        state = fresh._replace(
+            **{
+                field: value
+                for (names, _), tensor in given
+                for field, value in zip(
+                    names, unpack(tuple(getattr(fresh, name) for name in names), tensor), strict=True
+                )
+            }
+        )
         (logits, features, active), following = self.network(samples, state)
         if self.network.streaming == "window":
             logits = logits[:, -1]
@@ -182,7 +187,12 @@ def describe(
         window_hop_s=window[1] if whole else None,
         state=state_specs(network),
         silence={"threshold_db": level.silence_db},
-        normalisation={"reference_db": level.reference_db, "prior_frames": level.prior_frames, **normalisation},
+        normalisation={
+            "reference_db": level.reference_db,
+            "prior_frames": level.prior_frames,
+            **({} if network.voice is None else {PRIOR: network.voice.prior}),
+            **normalisation,
+        },
         temperature=temperature,
         golden=Golden(seconds=1.0, posterior=[1.0] * len(labels), tolerance=tolerance),
         created=created_now(),

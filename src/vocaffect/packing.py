@@ -153,6 +153,7 @@ def tested(folder: Path) -> dict[str, Any]:
         "macro_f1",
     )
     return {key: found[key] for key in kept} | {
+        **{key: found["adaptation"][key] for key in ("adapted", "skewed") if found.get("adaptation")},
         "ece": found["calibration"]["ece"],
         "temperature": float(np.exp(np.log(found["calibration"]["temperature"]).mean())),
         "recall": {label: row["recall"] for label, row in found["per_class"].items()},

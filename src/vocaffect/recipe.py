@@ -200,9 +200,21 @@ class Window(Section):
     hop_s: float = Field(0.5, gt=0)
 
 
+class VoiceOptions(Section):
+    """Allowing for the voice that is heard; see `vocaffect.models.voice.Voice`."""
+
+    enabled: bool = False
+    prior: float = Field(5.0, gt=0, description="utterances that the training voices' mean weighs")
+    sharpness: float = Field(2.0, gt=0, description="how sure of what was recognised in a voice's utterances to be")
+    even: float = Field(0.3, ge=0, lt=1, description="largest share of an emotion that counts as even")
+    lopsided: float = Field(0.5, gt=0, le=1, description="largest share that counts as lopsided")
+    session_length: int = Field(16, ge=1, description="clips of one voice, one after the other, in a training batch")
+
+
 class Export(Section):
     """How a recogniser is packed."""
 
+    coverage: float = Field(1.0, gt=0, le=1, description="share of speech that a label is claimed for")
     weights: Literal["float32", "int8"] = Field("float32", description="int8: eight bits, a quarter of the size")
 
 
@@ -214,6 +226,7 @@ class Recipe(Section):
     data: Data = Data()
     frontend: FrontEndOptions = FrontEndOptions()
     model: ModelOptions = ModelOptions()
+    voice: VoiceOptions = VoiceOptions()
     augment: AugmentSection = AugmentSection()
     masking: Masking = Masking()
     training: Training = Training()

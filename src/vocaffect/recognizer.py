@@ -12,10 +12,14 @@ from vocaffect.audio import Clip, decode, read_clip
 from vocaffect.bundle import Bundle, load_bundle, resolve
 from vocaffect.card import Card
 from vocaffect.errors import VocaffectError, unknown_name
-from vocaffect.stream import Answer, Request, Segment, Stream, StreamOptions, Update, name_posterior
+from vocaffect.stream import Answer, Request, Segment, Stream, StreamOptions, Update, is_uncertain, name_posterior
 from vocaffect.units import SAMPLE_RATE
-from vocaffect.utterance import Decisions, Output, State, Work, open_utterance, softmax
+from vocaffect.utterance import Decisions, Output, State, Work, lasting_state, open_utterance, softmax
 from vocaffect.voice_activity import Hearing, hear
+from vocaffect.voices import VoiceProfile, learns_voices
+
+Source = Clip | Path | str | bytes | NDArray[np.float32]
+"""A clip, an audio file or its bytes, or samples (num_samples,) at 16 kHz."""
 
 CHUNK_S = 8
 """Long signals are run in pieces of this many seconds, so that memory does not grow with their length."""
@@ -29,22 +33,29 @@ class Trace:
     """What a recogniser thought while it heard one utterance, and in the end.
 
     posteriors (num_frames, num_labels), active (num_frames,), posterior (num_labels,); for a window model the
-    frames are its windows.
+    frames are its windows. `voice` is what is known of the voice afterwards, if the recogniser learns voices.
     """
 
     posteriors: NDArray[np.float32]
     active: NDArray[np.float32]
     posterior: NDArray[np.float32]
+    voice: VoiceProfile | None = None
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a clip expresses: posterior (num_labels,) in the order of `labels`, None if nobody speaks in it."""
+    """What a clip expresses: posterior (num_labels,) in the order of `labels`, None if nobody speaks in it.
+
+    `uncertain` says that the posterior's largest is below what the card asks for; `voice` is what is known of the voice
+    afterwards, None where that is nothing.
+    """
 
     labels: tuple[str, ...]
     posterior: NDArray[np.float32] | None
     segments: tuple[Segment, ...]
     duration_s: float
+    uncertain: bool = False
+    voice: VoiceProfile | None = None
 
     @property
     def label(self) -> str | None:
@@ -56,6 +67,7 @@ class Recognition:
         labels = list(self.labels)
         return {
             "label": self.label,
+            "uncertain": self.uncertain,
             "posterior": None if self.posterior is None else name_posterior(labels, self.posterior),
             "duration_s": round(self.duration_s, 4),
             "segments": [segment.to_dict(labels) for segment in self.segments],
@@ -137,6 +149,11 @@ class Recognizer:
             answers = dict(zip(requests, self._answer(list(requests.values())), strict=True))
         return updates
 
+    @property
+    def learns_voices(self) -> bool:
+        """Whether it allows for the voice it hears, and knows it better with every utterance."""
+        return learns_voices(self.card)
+
     def open_stream(self, **options: float) -> Stream:
         """A live stream that this recogniser computes; for the options see `StreamOptions`.
 
@@ -149,16 +166,16 @@ class Recognizer:
                 raise VocaffectError(unknown_name("stream option", name, known))
         return Stream(self.card, StreamOptions(**options), self.advance)
 
-    def posterior(self, samples: NDArray[np.float32]) -> Trace:
-        """Hear samples (num_samples,) at 16 kHz as one utterance from a fresh state.
+    def posterior(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> Trace:
+        """Hear samples (num_samples,) at 16 kHz as one utterance, of a voice that is known or new.
 
         Raises:
-            VocaffectError: if the signal is shorter than one frame.
+            VocaffectError: if the signal is shorter than one frame, or the voice is another recogniser's.
         """
         hop = self.card.hop
         if len(samples) < hop:
             raise VocaffectError(f"the signal has {len(samples)} samples, one frame needs {hop}; record more")
-        utterance = open_utterance(self.card)
+        utterance = open_utterance(self.card, None if voice is None else voice.for_card(self.card))
         decisions: list[Decisions] = []
 
         def run(work: Work | None) -> None:
@@ -171,23 +188,44 @@ class Recognizer:
         run(utterance.plan_end(end))
         logits = np.concatenate([part.logits for part in decisions])
         posteriors = softmax(logits, self.card.temperature)
-        return Trace(posteriors, np.concatenate([part.active for part in decisions]), posteriors[-1])
+        active = np.concatenate([part.active for part in decisions])
+        after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
+        return Trace(posteriors, active, posteriors[-1], after)
+
+    def enrol(self, source: Source, label: str = "neutral", voice: VoiceProfile | None = None) -> VoiceProfile:
+        """Get to know a voice by a clip that is known to express a label.
+
+        Raises:
+            VocaffectError: if the recogniser learns no voices or does not know the label, or nobody speaks in the clip.
+        """
+        if not self.learns_voices:
+            raise VocaffectError(f"{self.card.name} learns no voices: choose a recogniser that does")
+        if label not in self.labels:
+            raise VocaffectError(unknown_name("label", label, self.labels))
+        heard = self.recognize(source, voice=voice).voice
+        if heard is None:
+            raise VocaffectError("nobody speaks in the clip: record a sentence or two")
+        return heard.shown_as(self.labels.index(label))
 
     def recognize(
         self,
-        source: Clip | Path | str | bytes | NDArray[np.float32],
+        source: Source,
         tell: Callable[[list[Update], float], object] | None = None,
+        voice: VoiceProfile | None = None,
     ) -> Recognition:
         """The emotion of a clip, of an audio file or its bytes, or of samples (num_samples,) at 16 kHz.
 
         The posterior is that of the whole clip as one utterance; if nobody speaks in it there is none. `tell` hears
-        the updates of each piece, and which fraction of the clip has been heard.
+        the updates of each piece, and which fraction of the clip has been heard. Clips of one voice are told apart
+        better if each is given the `voice` of the recognition before.
 
         Raises:
             AudioError: if the file or the bytes cannot be read as audio.
+            VocaffectError: if the voice is another recogniser's.
         """
         samples = _samples(source)
         stream = self.open_stream()
+        stream.use_voice(voice)
         updates: list[Update] = []
         for start in range(0, len(samples), CHUNK_S * SAMPLE_RATE):
             updates += (part := stream.push(samples[start : start + CHUNK_S * SAMPLE_RATE]))
@@ -197,8 +235,15 @@ class Recognizer:
         if tell is not None:
             tell(part, 1.0)
         segments = tuple(update.ended for update in updates if update.ended is not None)
-        posterior = self.posterior(samples).posterior if segments else None
-        return Recognition(tuple(self.labels), posterior, segments, len(samples) / SAMPLE_RATE)
+        trace = self.posterior(samples, voice) if segments else None
+        return Recognition(
+            tuple(self.labels),
+            None if trace is None else trace.posterior,
+            segments,
+            len(samples) / SAMPLE_RATE,
+            trace is not None and is_uncertain(self.card, trace.posterior),
+            voice if trace is None else trace.voice,
+        )
 
     def _answer(self, requests: Sequence[Request]) -> list[Answer]:
         hearings = {index: each for index, each in enumerate(requests) if isinstance(each, Hearing)}
@@ -212,7 +257,10 @@ class Recognizer:
         names = works[0].state
         state = {name: np.concatenate([work.state[name] for work in works]) for name in names}
         rows = range(0, len(samples), MAX_ROWS if self.card.streaming == "window" else len(samples))
-        parts = [self.run(samples[at : at + rows.step], state) for at in rows]
+        parts = [
+            self.run(samples[at : at + rows.step], {name: value[at : at + rows.step] for name, value in state.items()})
+            for at in rows
+        ]
         ends = np.cumsum([len(work.samples) for work in works])
         return [_rows(parts, slice(end - len(work.samples), end)) for work, end in zip(works, ends, strict=True)]
 
@@ -229,7 +277,7 @@ def _rows(parts: Sequence[Output], rows: slice) -> Output:
     )
 
 
-def _samples(source: Clip | Path | str | bytes | NDArray[np.float32]) -> NDArray[np.float32]:
+def _samples(source: Source) -> NDArray[np.float32]:
     match source:
         case Clip():
             return source.samples

@@ -45,6 +45,7 @@ def document(evaluation: Evaluation) -> Iterable[Block]:
     yield from _groups(evaluation, "fold", "sex", "intensity", "corpus")
     yield from _calibration(evaluation)
     yield from _live(evaluation)
+    yield from _adaptation(evaluation)
     yield from _robustness(evaluation)
     yield from _groups(evaluation, "speaker")
     yield Heading("How it was measured")
@@ -127,6 +128,24 @@ def _live(evaluation: Evaluation) -> Iterable[Block]:
             ("seconds of speech", "UAR", "95% interval"),
             tuple((f"{row['seconds']:g}", percent(row["value"]), _interval(row)) for row in rows),
         )
+
+
+def _adaptation(evaluation: Evaluation) -> Iterable[Block]:
+    found = evaluation.get("adaptation")
+    if not found:
+        return
+    yield Heading("Knowing the voice")
+    yield Sentence(
+        f"Cold: nothing is known of a voice. Adapted: the clips of each voice in {found['orders']} random orders, what "
+        "is known of it carried from one to the next, without labels. In skewed sessions the first clips do not count."
+    )
+    rows = [("cold", found["cold"]), ("adapted", found["adapted"])]
+    rows += [(f"adapted, clip {row['from']} to {row['to']} of the voice", row) for row in found["by_heard"]]
+    rows += [(name.replace("_", " "), row) for name, row in found["skewed"].items()]
+    yield Table(
+        ("session", "UAR", "95% interval"),
+        tuple((name, percent(row["value"]), _interval(row)) for name, row in rows),
+    )
 
 
 def _robustness(evaluation: Evaluation) -> Iterable[Block]:

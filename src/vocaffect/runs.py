@@ -19,10 +19,11 @@ from vocaffect.labels import EMOTIONS
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
 from vocaffect.models.eight_bits import in_eight_bits
+from vocaffect.models.voice import Voice
 from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
-from vocaffect.sampling import BucketSampler, StreamSampler
+from vocaffect.sampling import BucketSampler, Sessions, SessionSampler, StreamSampler
 from vocaffect.splits import Split, SplitError, make_split
 from vocaffect.takes import Take
 from vocaffect.tar import is_there
@@ -144,7 +145,9 @@ def network_of(recipe: Recipe, num_labels: int) -> Network:
     """The network that a recipe describes, not yet trained."""
     frontend = FrontEnd(**recipe.frontend.model_dump())
     given = {"num_features": frontend.num_features, "num_labels": num_labels}
-    return Network(frontend, build_model(recipe.model.name, **given, **recipe.model.parameters))
+    options = recipe.voice.model_dump(exclude={"enabled", "session_length"})
+    voice = Voice(num_labels, **options) if recipe.voice.enabled else None
+    return Network(frontend, build_model(recipe.model.name, **given, **recipe.model.parameters), voice)
 
 
 def has_stem(recipe: Recipe, network: Network) -> bool:
@@ -228,15 +231,19 @@ def loader(
     weights: NDArray[np.float64] | None = None,
     buffer: int = 1000,
     hop: int = 160,
+    sessions: Sessions | None = None,
 ) -> Loader:
     """Batches of a dataset's clips, in an order that is a function of (seed, epoch), or sorted by length.
 
     ``share`` says which of how many processes loads them; each gets its part of every batch. ``weights`` say how often
-    each clip is drawn, ``buffer`` how many clips from shards are shuffled together. ``hop`` is as in `collate`.
+    each clip is drawn, ``buffer`` how many clips from shards are shuffled together, ``sessions`` that clips of one
+    voice come one after the other. ``hop`` is as in `collate`.
     """
     sampler = BucketSampler(dataset.lengths, batch_size, seed, shuffle, share=share, weights=weights)
     if shuffle and isinstance(dataset, StreamingEmotionDataset):
         sampler = StreamSampler(dataset.lengths, batch_size, dataset.shards, buffer, seed, share, weights)
+    if shuffle and sessions is not None:
+        sampler = SessionSampler(dataset.lengths, batch_size, sessions, seed, share, weights)
     batches = DataLoader(
         dataset,
         batch_sampler=sampler,

@@ -18,8 +18,19 @@ from vocaffect.card import Card
 from vocaffect.errors import VocaffectError
 from vocaffect.history import History
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
-from vocaffect.utterance import Decisions, Output, State, Utterance, Work, open_utterance, softmax
+from vocaffect.utterance import (
+    Decisions,
+    Output,
+    State,
+    Utterance,
+    Work,
+    fresh_state,
+    lasting_state,
+    open_utterance,
+    softmax,
+)
 from vocaffect.voice_activity import CHUNK, Heard, Hearing, Memory, VoiceActivity, VoiceOptions, level_db
+from vocaffect.voices import VoiceProfile, learns_voices
 
 UPDATE_S = 0.1
 TICK = seconds_to_samples(UPDATE_S)
@@ -52,13 +63,17 @@ class StreamOptions(VoiceOptions):
 
 @dataclass(frozen=True)
 class Segment:
-    """A span in which somebody spoke, and the model's calibrated decision at its end, posterior (num_labels,)."""
+    """A span in which somebody spoke, and the model's calibrated decision at its end, posterior (num_labels,).
+
+    `uncertain` says that its largest is below what the card asks for (`uncertain_below`).
+    """
 
     index: int
     start_s: float
     end_s: float
     label: str
     posterior: NDArray[np.float32]
+    uncertain: bool = False
 
     def to_dict(self, labels: list[str]) -> dict[str, Any]:
         """The segment in plain types, ready for JSON."""
@@ -67,6 +82,7 @@ class Segment:
             "start_s": round(self.start_s, 4),
             "end_s": round(self.end_s, 4),
             "label": self.label,
+            "uncertain": self.uncertain,
             "posterior": name_posterior(labels, self.posterior),
         }
 
@@ -79,6 +95,8 @@ class Update:
     is the index of the segment that is going on, `ended` the one that has just ended. `features` (num_frames,
     num_features) are those of the frames run in this tick, or of the newest window if one was; they end at
     `features_end_s`. `raw_posterior` is the newest one, not smoothed; `segment_start_s` is where `segment` begins.
+    `uncertain` is as in `Segment`; `voice_known` says how far the voice is known, from 0 to 1, and is None where the
+    recogniser learns no voices.
     """
 
     time_s: float
@@ -93,6 +111,8 @@ class Update:
     features_end_s: float
     raw_posterior: NDArray[np.float32] | None
     segment_start_s: float | None
+    uncertain: bool = False
+    voice_known: float | None = None
 
 
 class Stream:
@@ -117,6 +137,22 @@ class Stream:
         self._num_segments = 0
         self._finishing = False
         self._finished = False
+
+    @property
+    def voice(self) -> VoiceProfile | None:
+        """What is known of the voice after the last segment that ended; None if nothing is."""
+        return VoiceProfile.of(self._card, self._lasting)
+
+    def use_voice(self, voice: VoiceProfile | None) -> None:
+        """Another voice speaks from here on, one that is known or, with None, a new one; the present segment included.
+
+        Raises:
+            VocaffectError: if the profile is another recogniser's.
+        """
+        self._lasting = {} if voice is None else voice.for_card(self._card)
+        if self._open is not None:
+            fresh = lasting_state(self._card, fresh_state(self._card))
+            self._open.utterance.state = {**self._open.utterance.state, **fresh, **self._lasting}
 
     def push(self, samples: NDArray[np.float32]) -> list[Update]:
         """Take in more samples (num_samples,) and return the updates they complete.
@@ -220,11 +256,11 @@ class Stream:
         if decisions is not None:
             segment.remember(decisions)
         posterior = softmax(segment.decision_at(length), self._card.temperature)
-        lasting = {spec.name for spec in self._card.state if spec.scope == "stream"}
-        self._lasting = {name: value for name, value in segment.utterance.state.items() if name in lasting}
+        self._lasting = lasting_state(self._card, segment.utterance.state)
         self._open, self._free_from = None, end
         label = self._card.labels[int(posterior.argmax())]
-        return Segment(segment.index, segment.start / SAMPLE_RATE, end / SAMPLE_RATE, label, posterior)
+        uncertain = is_uncertain(self._card, posterior)
+        return Segment(segment.index, segment.start / SAMPLE_RATE, end / SAMPLE_RATE, label, posterior, uncertain)
 
     def _update(self, samples: NDArray[np.float32], ended: Segment | None, features: Any) -> Update:
         segment = self._open
@@ -248,7 +284,14 @@ class Stream:
             features_end_s=self._features_end / SAMPLE_RATE,
             raw_posterior=newest,
             segment_start_s=None if segment is None else segment.start / SAMPLE_RATE,
+            uncertain=posterior is not None and is_uncertain(self._card, posterior),
+            voice_known=self._voice_known,
         )
+
+    @property
+    def _voice_known(self) -> float | None:
+        voice = self.voice
+        return (0.0 if voice is None else voice.known) if learns_voices(self._card) else None
 
 
 class _OpenSegment:
@@ -277,6 +320,11 @@ class _OpenSegment:
             if len(found):
                 return np.asarray(decisions.logits[found[-1]])
         raise KeyError(position)
+
+
+def is_uncertain(card: Card, posterior: NDArray[np.float32]) -> bool:
+    """Whether a posterior (num_labels,) says too little for a label to be claimed."""
+    return float(posterior.max()) < card.uncertain_below
 
 
 def name_posterior(labels: list[str], posterior: NDArray[np.float32]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vocaffect.adaptation import Side, adaptation
 from vocaffect.audio import read_clip
 from vocaffect.evaluation import Predictions, evaluate
 from vocaffect.files import write_text
@@ -20,7 +21,7 @@ from vocaffect.packing import recognizer_of
 from vocaffect.recognizer import Recognizer, Trace
 from vocaffect.report import write_report
 from vocaffect.robustness import CONDITIONS, Condition
-from vocaffect.runs import Run, fold_folders, open_run
+from vocaffect.runs import Run, fold_folders, open_run, trained_network
 from vocaffect.splits import audit
 
 SECONDS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -38,6 +39,8 @@ class Heard:
     at_seconds: dict[float, NDArray[np.float64]]
     spoiled: dict[str, NDArray[np.float64]]
     track: NDArray[np.int64]
+    alone: NDArray[np.float32] | None
+    """Logits before any voice was allowed for, ``(num_labels,)``, of a recogniser that learns voices."""
 
 
 def measure_run(
@@ -64,7 +67,8 @@ def measure_run(
             on_clip(len(heard), total)
     predictions = gather(heard, runs)
     temperatures = np.array([[clip.temperature] for clip in heard])
-    evaluation = evaluate(predictions, temperatures[:, 0]) | {"robustness": _robustness(heard, predictions)}
+    evaluation = evaluate(predictions, temperatures[:, 0])
+    evaluation |= {"robustness": _robustness(heard, predictions), "adaptation": _adaptation(heard, runs)}
     write_text(folder / "test" / "metrics.json", json.dumps(evaluation, indent=1) + "\n")
     _write_predictions(folder / "test" / "predictions.jsonl", heard, runs[0].labels)
     write_report(folder / "test", evaluation)
@@ -89,6 +93,7 @@ def hear(recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Map
             for name, spoil in conditions.items()
         },
         np.array([run.labels.index(label) if label in run.labels else -1 for label in shown], np.int64),
+        None if trace.voice is None else trace.voice.newest_logits,
     )
 
 
@@ -129,6 +134,21 @@ def _robustness(heard: Sequence[Heard], predictions: Predictions) -> list[dict[s
         value = mean_uar([int(clip.spoiled[name].argmax()) for clip in heard])
         rows.append({"condition": name, "uar": value, "drop": clean - value})
     return rows
+
+
+def _adaptation(heard: Sequence[Heard], runs: Sequence[Run]) -> dict[str, Any] | None:
+    """What knowing the voice gives, of a recogniser that learns voices."""
+    sides = []
+    for run in runs:
+        own = [clip for clip in heard if clip.fold == run.split.fold and clip.alone is not None]
+        voice = None if run.recipe.ensemble.members else trained_network(run).voice
+        if voice is None or not own:
+            return None
+        logits = np.array([clip.alone for clip in own], np.float32) + voice.centre.numpy()
+        targets = np.array([run.labels.index(clip.utterance.emotion) for clip in own])
+        speakers = np.array([clip.utterance.speaker for clip in own])
+        sides.append(Side(run.split.fold, logits, targets, speakers, voice))
+    return adaptation(sides, len(runs[0].labels))
 
 
 def _log(posterior: NDArray[np.float32]) -> NDArray[np.float64]:

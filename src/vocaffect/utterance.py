@@ -97,12 +97,17 @@ def open_utterance(card: Card, lasting: State | None = None, lookback: int = 0) 
     `lasting` is the state that outlives utterances (scope "stream"); its end may be told up to `lookback`
     samples late.
     """
-    return FrameUtterance(card, lasting) if card.streaming == "frame" else WindowUtterance(card, lookback)
+    return FrameUtterance(card, lasting) if card.streaming == "frame" else WindowUtterance(card, lasting, lookback)
 
 
 def fresh_state(card: Card, batch: int = 1) -> State:
     """The state before the first sample: zeros (batch, *shape) for every tensor the card names."""
     return {spec.name: np.zeros((batch, *spec.shape), np.float32) for spec in card.state}
+
+
+def lasting_state(card: Card, state: State) -> State:
+    """The part of a state that outlives utterances (scope "stream")."""
+    return {spec.name: state[spec.name] for spec in card.state if spec.scope == "stream"}
 
 
 class FrameUtterance:
@@ -140,8 +145,8 @@ class WindowUtterance:
     everything, decides alone; from then on the mean of the logits of all full windows decides.
     """
 
-    def __init__(self, card: Card, lookback: int = 0) -> None:
-        self.state: State = {}
+    def __init__(self, card: Card, lasting: State | None = None, lookback: int = 0) -> None:
+        self.state = {**fresh_state(card), **(lasting or {})}
         self._size, self._hop = card.window_samples, card.window_hop_samples
         self._keep = self._size + lookback
         self._heard = np.zeros(0, np.float32)
@@ -162,6 +167,7 @@ class WindowUtterance:
     def complete(self, output: Output) -> Decisions:
         """One decision for each window of the answer."""
         decided = [self._decide(int(p), row) for p, row in zip(self._planned, output.logits, strict=True)]
+        self.state = {name: rows[-1:] for name, rows in output.state.items()}
         active = output.active.reshape(len(decided), -1).max(axis=1)
         return Decisions(self._planned, np.stack(decided), active, output.features[-1])
 
@@ -180,7 +186,8 @@ class WindowUtterance:
             return None
         padded = np.concatenate([np.zeros(self._size, np.float32), self._heard])
         ends = positions - self._num_heard + len(padded)
-        return Work(np.stack([padded[end - self._size : end] for end in ends]), {})
+        state = {name: np.repeat(value, len(ends), axis=0) for name, value in self.state.items()}
+        return Work(np.stack([padded[end - self._size : end] for end in ends]), state)
 
     def _decide(self, position: int, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         if position < self._size:

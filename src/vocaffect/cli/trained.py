@@ -123,6 +123,11 @@ def _summary(evaluation: dict[str, Any]) -> "Table":
         )
     for fold, row in evaluation["per_fold"].items():
         table.add_row(f"UAR, fold {fold}", f"{row['uar']:.1%}", "")
+    known = evaluation["adaptation"] or {"adapted": None, "skewed": {}}
+    for name, found in {"adapted to the voice": known["adapted"], **known["skewed"]}.items():
+        if found:
+            interval = "" if found["low"] is None else f"{found['low']:.1%} to {found['high']:.1%}"
+            table.add_row(f"UAR, {name.replace('_', ' ')}", f"{found['value']:.1%}", interval)
     calibration = evaluation["calibration"]
     table.add_row("ECE calibrated", f"{calibration['ece']:.1%}", f"{calibration['ece_uncalibrated']:.1%} before")
     for row in evaluation["by_seconds"]:

@@ -33,6 +33,7 @@ class LoopOptions:
     distill_weight: float = 0.0
     distill_temperature: float = 1.0
     masking: MaskOptions = field(default_factory=MaskOptions)
+    session_length: int = 1
     checkpoint_every: int = 10
     amp: Literal["auto", "on", "off"] = "auto"
     seed: int = 0

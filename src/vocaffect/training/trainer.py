@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from vocaffect.datasets import Batch
 from vocaffect.errors import VocaffectError
-from vocaffect.losses import Counts, build_loss, count, distillation, utterance_loss
+from vocaffect.losses import Counts, build_loss, count, decisions, distillation, utterance_loss
 from vocaffect.models import Network
 from vocaffect.sampling import BucketSampler
 from vocaffect.training import checkpoint, ranks
@@ -114,7 +114,7 @@ class Trainer:
         shared = torch.zeros((), device=self.device)
         for rows in torch.arange(len(features), device=self.device).chunk(self.options.accumulate):
             part = Batch(*(tensor[rows] for tensor in batch))
-            loss = self.loss(self.logits(features[rows], active[rows]), active[rows], part, counts)
+            loss = self.loss(self.logits(features[rows], active[rows], part), active[rows], part, counts)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             shared += loss.detach()
         value = float(ranks.total(shared))
@@ -139,11 +139,17 @@ class Trainer:
         places = (batch.num_frames, batch.places)
         return mask(features, *places, options.masking, seed=options.seed, planes=planes, hop=hop), active
 
-    def logits(self, features: Tensor, active: Tensor) -> Tensor:
-        """Running decisions ``(batch, num_frames, num_labels)``."""
+    def logits(self, features: Tensor, active: Tensor, batch: Batch) -> Tensor:
+        """Running decisions ``(batch, num_frames, num_labels)``, less what is known of the voice by its clip."""
         with autocast(self.device, self.amp):
             logits: Tensor = self.network.model(features, active)[0]
-        return logits.float()
+        voice, logits = self.network.voice, logits.float()
+        if voice is None:
+            return logits
+        decided = decisions(logits, batch.num_frames)
+        voice.observe(decided, batch.targets)
+        sessions = decided.view(-1, self.options.session_length, decided.shape[1])
+        return logits + (voice.through(sessions).flatten(0, 1) - decided)[:, None]
 
     def loss(self, logits: Tensor, active: Tensor, batch: Batch, counts: Counts) -> Tensor:
         """``(1 - W)`` of the loss on the labels and ``W`` of that on the teacher, of a part of a batch.
