@@ -26,6 +26,7 @@ def build_app() -> typer.Typer:
         sweep,
         train,
         trained,
+        voice,
     )
 
     app = typer.Typer(
@@ -49,6 +50,7 @@ def build_app() -> typer.Typer:
         compare,
         models,
         encoders,
+        voice,
         serve,
         bench,
     ):

@@ -17,6 +17,7 @@ from vocaffect.errors import VocaffectError
 if TYPE_CHECKING:
     from vocaffect.recognizer import Recognition, Recognizer
     from vocaffect.stream import Segment, Update
+    from vocaffect.voices import VoiceProfile
 
 SUFFIXES = {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm"}
 """What a folder's clips are recognised by; a file that is named is read whatever its name ends in."""
@@ -39,6 +40,13 @@ def recognize(
     recognizer: RecognizerName = "default",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each file.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A CSV table, one row for each file.")] = False,
+    session: Annotated[
+        bool, typer.Option("--session", help="The files are of one voice, in this order: know it better with each.")
+    ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="A session of a voice that is kept: see `vocaffect voice`.")
+    ] = None,
+    keep_profile: Annotated[str | None, typer.Option(help="Keep what is known of the voice under this name.")] = None,
 ) -> None:
     """Say which emotion the speech in audio files expresses.
 
@@ -51,18 +59,27 @@ def recognize(
         vocaffect recognize recordings/ --csv > emotions.csv
 
         vocaffect recognize 'calls/*.wav' --json --recognizer my.onnx
+
+        vocaffect recognize monday.wav tuesday.wav --session --keep-profile ada
     """  # noqa: D412
     from vocaffect.recognizer import Recognizer
+    from vocaffect.voices import save_profile
 
     if as_json and as_csv:
         raise VocaffectError("--json and --csv exclude each other; give one of them")
     loaded = Recognizer.load(recognizer)
+    voice = _known_voice(loaded, profile, keep_profile)
     paths, num_bad = _find_clips(files)
     show = _show_json if as_json else _csv_shower(loaded.labels) if as_csv else _text_shower(len(paths) > 1)
     with _progress(len(paths)) as advance:
         for done, path in enumerate(paths):
             advance(done)
-            num_bad += not _recognize_one(loaded, path, show)
+            recognition = _recognize_one(loaded, path, show, voice)
+            num_bad += recognition is None
+            if recognition is not None and (session or profile or keep_profile):
+                voice = recognition.voice
+    if keep_profile and voice is not None:
+        save_profile(keep_profile, voice)
     if num_bad:
         raise typer.Exit(2)
 
@@ -73,6 +90,7 @@ def listen(
     realtime: Annotated[bool, typer.Option("--realtime", help="Play the file at its own speed.")] = False,
     device: Annotated[str | None, typer.Option(help="Part of a microphone's name, or its number.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each span of speech.")] = False,
+    profile: Annotated[str | None, typer.Option(help="A voice that is kept: see `vocaffect voice`.")] = None,
 ) -> None:
     """Show live which emotion a voice expresses, until ctrl-C.
 
@@ -100,7 +118,9 @@ def listen(
         live = sys.stdout.isatty() and not as_json
         title = file.name if file else "microphone"
         with _live_display(loaded, title) if live else nullcontext(_segment_shower(loaded, as_json)) as show:
-            follow(loaded.open_stream(), chunks, show)
+            stream = loaded.open_stream()
+            stream.use_voice(_known_voice(loaded, profile, None))
+            follow(stream, chunks, show)
 
 
 def _find_clips(names: list[str]) -> tuple[list[Path], int]:
@@ -129,14 +149,33 @@ def _inside(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
-def _recognize_one(recognizer: "Recognizer", path: Path, show: Callable[[Path, "Recognition"], None]) -> bool:
+def _known_voice(recognizer: "Recognizer", profile: str | None, kept_as: str | None) -> "VoiceProfile | None":
+    """The profile of that name, for this recogniser; refuses what would fail only after all files were heard."""
+    from vocaffect.voices import load_profile, profile_path
+
+    if (profile or kept_as) and not recognizer.learns_voices:
+        raise VocaffectError(f"{recognizer.card.name} learns no voices: choose a recogniser that does, as accurate")
+    if kept_as:
+        profile_path(kept_as)
+    voice = load_profile(profile) if profile else None
+    if voice is not None:
+        voice.for_card(recognizer.card)
+    return voice
+
+
+def _recognize_one(
+    recognizer: "Recognizer",
+    path: Path,
+    show: Callable[[Path, "Recognition"], None],
+    voice: "VoiceProfile | None",
+) -> "Recognition | None":
     try:
-        recognition = recognizer.recognize(path)
+        recognition = recognizer.recognize(path, voice=voice)
     except VocaffectError as error:
         _complain(str(error))
-        return False
+        return None
     show(path, recognition)
-    return True
+    return recognition
 
 
 def _complain(sentence: str) -> None:
@@ -190,7 +229,7 @@ def _verdict(recognition: "Recognition") -> str:
     width = max(map(len, [*recognition.labels, "silence"]))
     word = f"{recognition.label or 'silence':<{width}}"
     probability = "    " if recognition.posterior is None else f"{recognition.posterior.max():.2f}"
-    return f"{_coloured(word, recognition.label)}  {probability}"
+    return f"{_coloured(word, recognition.label)}  {probability}{'  uncertain' if recognition.uncertain else ''}"
 
 
 def _coloured(text: str, label: str | None) -> str:
