@@ -73,6 +73,7 @@ def test_window_posteriors_follow_the_rule(window: Recognizer, seconds: float) -
     samples = noise(seconds)
     trace = window.posterior(samples)
     np.testing.assert_allclose(trace.posterior, window_posterior_by_hand(window, samples), atol=1e-6)
+    np.testing.assert_allclose(window.decide(samples), trace.posterior, atol=1e-6)
     assert trace.active.shape == (len(trace.posteriors),)
 
 
@@ -142,6 +143,7 @@ def test_without_a_voice_there_is_no_emotion(frame: Recognizer, samples: NDArray
     found = frame.recognize(samples)
     assert found.to_dict() == {
         "label": None,
+        "uncertain": False,
         "posterior": None,
         "duration_s": round(len(samples) / RATE, 4),
         "segments": [],

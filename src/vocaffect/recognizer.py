@@ -14,7 +14,16 @@ from vocaffect.card import Card
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.stream import Answer, Request, Segment, Stream, StreamOptions, Update, is_uncertain, name_posterior
 from vocaffect.units import SAMPLE_RATE
-from vocaffect.utterance import Decisions, Output, State, Work, lasting_state, open_utterance, softmax
+from vocaffect.utterance import (
+    Decisions,
+    Output,
+    State,
+    WindowUtterance,
+    Work,
+    lasting_state,
+    open_utterance,
+    softmax,
+)
 from vocaffect.voice_activity import Hearing, hear
 from vocaffect.voices import VoiceProfile, learns_voices
 
@@ -191,6 +200,21 @@ class Recognizer:
         active = np.concatenate([part.active for part in decisions])
         after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
         return Trace(posteriors, active, posteriors[-1], after)
+
+    def decide(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> NDArray[np.float32]:
+        """The posterior (num_labels,) that `posterior` ends with, without what led to it where that costs time.
+
+        Raises:
+            VocaffectError: as `posterior`.
+        """
+        end = len(samples) // self.card.hop * self.card.hop
+        if self.card.streaming == "frame" or not 0 < end <= self.card.window_samples:
+            return self.posterior(samples, voice).posterior
+        utterance = WindowUtterance(self.card, None if voice is None else voice.for_card(self.card))
+        utterance.skip(samples[:end])
+        work = utterance.plan_end(end)
+        assert work is not None
+        return softmax(utterance.complete(self.step([work])[0]).logits[-1], self.card.temperature)
 
     def enrol(self, source: Source, label: str = "neutral", voice: VoiceProfile | None = None) -> VoiceProfile:
         """Get to know a voice by a clip that is known to express a label.

@@ -152,6 +152,7 @@ class WindowUtterance:
         self._heard = np.zeros(0, np.float32)
         self._num_heard = 0
         self._planned = np.zeros(0, np.int64)
+        self._newest = 0
         self._full: list[tuple[int, NDArray[np.float32]]] = []
         self._sum: NDArray[np.float64] | None = None
 
@@ -178,12 +179,19 @@ class WindowUtterance:
         """
         self._full = [(p, row) for p, row in self._full if p <= position]
         self._sum = np.sum([row for _, row in self._full], axis=0, dtype=np.float64) if self._full else None
-        return self._windows(np.array([position])) if position % self._hop else None
+        planned = position % self._hop == 0 and position <= self._newest
+        return None if planned else self._windows(np.array([position]))
+
+    def skip(self, samples: Samples) -> None:
+        """Hear samples, and leave out the windows that end within them: only the decision at the end is wanted."""
+        self._heard = np.concatenate([self._heard, samples])[-self._keep :]
+        self._num_heard += len(samples)
 
     def _windows(self, positions: NDArray[np.int64]) -> Work | None:
         self._planned = positions
         if not len(positions):
             return None
+        self._newest = int(positions[-1])
         padded = np.concatenate([np.zeros(self._size, np.float32), self._heard])
         ends = positions - self._num_heard + len(padded)
         state = {name: np.repeat(value, len(ends), axis=0) for name, value in self.state.items()}
