@@ -181,6 +181,8 @@ def make_toy(
             "silence": {"threshold_db": -90.0},
             "normalisation": {},
             "temperature": temperature,
+            "uncertain_below": 0.0,
+            "coverage": 1.0,
             "recipe": {"model": "toy"},
             "manifest_hash": "sha256:none",
             "metrics": {"uar": 1 / 3},

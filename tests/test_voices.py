@@ -35,7 +35,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frontend.fit([torch.from_numpy(golden_signal(2.0))])
     network = Network(frontend, build_model("lstm", num_features=13, num_labels=3, hidden_size=16), voice)
     path = tmp_path_factory.mktemp("voices") / "knows.onnx"
-    facts = {"recipe": {}, "manifest_hash": "none", "metrics": {}, **terms(["ravdess"])}
+    facts = {
+        "uncertain_below": 0.0,
+        "coverage": 1.0,
+        "recipe": {},
+        "manifest_hash": "none",
+        "metrics": {},
+        **terms(["ravdess"]),
+    }
     write_recognizer(network, path, name="knows", labels=LABELS, temperature=1.0, window=(3.0, 0.5), facts=facts)
     return path
 
@@ -44,7 +51,7 @@ def speech(pitch: float, seconds: float = 2.0) -> NDArray[np.float32]:
     """The golden signal at another speed."""
     signal = golden_signal(seconds * pitch)
     at = np.arange(int(seconds * 16_000)) * pitch
-    return np.interp(at, np.arange(len(signal)), signal).astype(np.float32)
+    return np.asarray(np.interp(at, np.arange(len(signal)), signal), np.float32)
 
 
 def test_a_session_is_what_the_adaptation_report_computes(bundle: Path) -> None:

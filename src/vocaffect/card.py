@@ -54,8 +54,8 @@ class Card(_Part):
     silence: dict[str, Any]
     normalisation: dict[str, Any]
     temperature: float = Field(gt=0)
-    uncertain_below: float = Field(default=0.0, ge=0, lt=1)
-    coverage: float = Field(default=1.0, gt=0, le=1)
+    uncertain_below: float = Field(ge=0, lt=1)
+    coverage: float = Field(gt=0, le=1)
     recipe: dict[str, Any]
     manifest_hash: str
     metrics: dict[str, Any]

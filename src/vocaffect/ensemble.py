@@ -171,6 +171,8 @@ def _card(members: Sequence[Member], name: str, combine: Combine, temperature: f
         silence=cards[0].silence,
         normalisation=cards[0].normalisation,
         temperature=temperature,
+        uncertain_below=0.0,
+        coverage=1.0,
         recipe={"combine": combine, "members": [_about(member) for member in members]},
         manifest_hash=_each(card.manifest_hash for card in cards),
         metrics={},

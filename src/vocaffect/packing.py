@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from vocaffect.ensemble import reference_of
 from vocaffect.errors import VocaffectError
 from vocaffect.export import bundle_in_python, describe, refuse_plain, write_recognizer
 from vocaffect.files import write_text
-from vocaffect.metrics import fit_temperature
+from vocaffect.metrics import fit_temperature, softmax
 from vocaffect.models import Network
 from vocaffect.recognizer import Recognizer
 from vocaffect.runs import (
@@ -49,12 +50,28 @@ LIMITS = (
 )
 
 
-def calibrate(run: Run, network: Network, otherwise: float = 1.0) -> float:
-    """The temperature that the validation speakers ask for, or another where nobody is held out."""
+@dataclass(frozen=True)
+class Calibration:
+    """What logits are divided by, and the posterior's largest below which no label is claimed."""
+
+    temperature: float = 1.0
+    uncertain_below: float = 0.0
+
+    @classmethod
+    def fit(cls, logits: NDArray[np.floating[Any]], targets: NDArray[np.integer[Any]], coverage: float) -> Self:
+        """The temperature that suits clips of unheard voices, and the threshold that a share of them passes."""
+        temperature = float(fit_temperature(logits.astype(np.float64), targets))
+        if coverage == 1:
+            return cls(temperature)
+        return cls(temperature, float(np.quantile(softmax(logits, temperature).max(-1), 1 - coverage)))
+
+
+def calibrate(run: Run, network: Network, otherwise: Calibration = Calibration()) -> Calibration:
+    """What the validation speakers ask for, or another calibration where nobody is held out."""
     if not run.split.validation:
         return otherwise
     logits, targets = predict(network.cpu(), validation_loader(run), torch.device("cpu"))
-    return float(fit_temperature(logits.numpy().astype(np.float64), targets.numpy()))
+    return Calibration.fit(logits.numpy(), targets.numpy(), run.recipe.export.coverage)
 
 
 def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None, name: str | None = None) -> Path:
@@ -118,12 +135,16 @@ def _description(
     """What `vocaffect.export.describe` is to say of a run's recogniser."""
     given = dict(metrics or {})
     metrics = given or tested(run.folder)
+    unheard = Calibration(metrics.get("temperature", 1.0), metrics.pop("uncertain_below", 0.0))
+    calibration = unheard if given else calibrate(run, network, unheard)
     return {
         "name": name or run.recipe.name,
         "labels": run.labels,
-        "temperature": given.get("temperature") or calibrate(run, network, metrics.get("temperature", 1.0)),
+        "temperature": calibration.temperature,
         "window": (run.recipe.window.length_s, run.recipe.window.hop_s),
         "facts": {
+            "uncertain_below": calibration.uncertain_below,
+            "coverage": run.recipe.export.coverage,
             "recipe": run.recipe.model_dump(mode="json"),
             "manifest_hash": run.manifest.hash,
             "metrics": metrics,
@@ -163,17 +184,18 @@ def tested(folder: Path) -> dict[str, Any]:
 def tested_folds(folder: Path) -> dict[str, Any]:
     """What `tested` says, and the temperature that suits what all folds said about speakers they had not heard."""
     found = tested(folder)
-    return found and found | {"temperature": _unheard_temperature(folder)}
+    return found and found | asdict(_unheard(folder))
 
 
-def _unheard_temperature(folder: Path) -> float:
-    """The temperature for what the folds of a run, each calibrated by itself, have said about their test speakers."""
+def _unheard(folder: Path) -> Calibration:
+    """What suits what the folds of a run, each calibrated by itself, have said about their test speakers."""
     lines = (folder / "test" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
     rows, runs = [json.loads(line) for line in lines], [open_run(fold) for fold in fold_folders(folder)]
     used = {run.recipe.data.fold: recognizer_of(run).card.temperature for run in runs}
     posteriors = np.maximum([row["posterior"] for row in rows], LEAST)
     logits = np.log(posteriors) * np.array([[used[row["fold"]]] for row in rows])
-    return float(fit_temperature(logits, np.array([runs[0].labels.index(row["emotion"]) for row in rows])))
+    targets = np.array([runs[0].labels.index(row["emotion"]) for row in rows])
+    return Calibration.fit(logits, targets, runs[0].recipe.export.coverage)
 
 
 def terms(corpora: Collection[str], pretrained: str | None = None) -> dict[str, Any]:
