@@ -1,5 +1,6 @@
 """Starting a server: take the port, load the recognisers, say where the page is, serve until told to stop."""
 
+import gc
 import os
 import socket
 import webbrowser
@@ -18,6 +19,8 @@ from vocaffect.server.settings import Settings
 from vocaffect.server.wire import WebSocket, http_protocol, quieten
 
 BACKLOG = 1024
+GARBAGE = 50_000
+"""Objects that may come before a collection, during which nothing else happens; reference counts free nearly all."""
 SEND_BUFFER_BYTES = 128 * 2**10
 """What the kernel keeps for a client that does not read; left alone, it keeps megabytes."""
 
@@ -78,6 +81,8 @@ class Server(uvicorn.Server):
         """Start with the decoding process at hand."""
         await super().startup(sockets)
         self._resources.decoding.start()
+        gc.freeze()  # what is there now stays, so no collection need look at it
+        gc.set_threshold(GARBAGE)
 
     async def on_tick(self, counter: int) -> bool:
         """Also stop where the parent has gone."""

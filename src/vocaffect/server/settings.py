@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     """Seconds of audio that may wait in a stream before its socket is read on."""
     max_unread_messages: int = Field(default=100, gt=0)
     """Messages that may wait for a client to read them before more is computed for it."""
-    batch_interval_s: float = Field(default=0.03, ge=0)
+    batch_interval_s: float = Field(default=0.04, ge=0)
     """Streams are computed for together, no more often than this."""
     body_timeout_s: float = Field(default=10.0, gt=0)
     """How long nothing may come of an upload that is not whole."""
