@@ -19,7 +19,7 @@ from vocaffect.server.settings import Settings
 from vocaffect.server.wire import WebSocket, http_protocol, quieten
 
 BACKLOG = 1024
-GARBAGE = 50_000
+GARBAGE = 10_000
 """Objects that may come before a collection, during which nothing else happens; reference counts free nearly all."""
 SEND_BUFFER_BYTES = 128 * 2**10
 """What the kernel keeps for a client that does not read; left alone, it keeps megabytes."""
