@@ -19,6 +19,9 @@ from vocaffect.voice_activity import Heard, Hearing, VoiceActivity, VoiceOptions
 
 TARGET = Path(__file__).parent / "tests" / "twins.json"
 LABELS = ["neutral", "happy", "sad"]
+SHOWN = {"labels", "hop", "streaming", "window_s", "window_hop_s", "state", "normalisation", "uncertain_below"}
+"""What a stream must know of a card."""
+
 PIECE = 6_400
 """The loudness of the generated sound changes after so many samples."""
 
@@ -36,7 +39,7 @@ def render() -> dict[str, Any]:
         "voice": [_voice(seed) for seed in range(4)],
         "streams": [
             _stream(kind, name, options)
-            for kind in ("frame", "window")
+            for kind in ("frame", "voices", "window")
             for name in AMPLITUDES
             for options in ({}, {"max_segment_s": 1.1, "smoothing_s": 0.0, "pre_roll_s": 0.05})
         ],
@@ -76,9 +79,17 @@ def _card(kind: str) -> Card:
     """A card of our own, whatever the shipped recogniser is like."""
     frame = {"hop": 160, "streaming": "frame", "window_s": None, "window_hop_s": None}
     window = {"hop": 160, "streaming": "window", "window_s": 0.75, "window_hop_s": 0.25, "state": []}
-    state = [StateSpec(name="sum", shape=[1], scope="segment"), StateSpec(name="voice", shape=[1], scope="stream")]
+    voice = StateSpec(name="voice", shape=[2 + 4 * len(LABELS)], scope="stream")
+    normalisation = {"voice_prior": 90.0} if kind == "voices" else {}
     return read_card(resolve("live")).model_copy(
-        update={"labels": LABELS, "temperature": 1.3, "state": state, **(window if kind == "window" else frame)}
+        update={
+            "labels": LABELS,
+            "temperature": 1.3,
+            "uncertain_below": 0.36,
+            "normalisation": normalisation,
+            "state": [StateSpec(name="sum", shape=[1], scope="segment"), voice],
+            **(window if kind == "window" else frame),
+        }
     )
 
 
@@ -100,9 +111,7 @@ def _stream(kind: str, name: str, options: dict[str, float]) -> dict[str, Any]:
         "name": f"{name}, {kind}",
         "amplitudes": AMPLITUDES[name],
         "options": options,
-        "card": card.model_dump(
-            mode="json", include={"labels", "hop", "streaming", "window_s", "window_hop_s", "state"}
-        ),
+        "card": card.model_dump(mode="json", include=SHOWN),
         "temperature": card.temperature,
         "updates": [_update(update) for update in updates],
     }
@@ -123,9 +132,10 @@ def _run(card: Card, work: Work) -> Output:
         state = {}
     else:
         sums = work.state["sum"] + np.cumsum(loud, axis=1)
-        voices = work.state["voice"] + np.cumsum(loud, axis=1)
+        voices = work.state["voice"][:, :1] + np.cumsum(loud, axis=1)
+        voice = np.concatenate([voices[:, -1:], work.state["voice"][:, 1:]], axis=1)
         logits = np.stack([0.02 * sums, 0.3 - 0.01 * voices, loud], axis=2)
-        state = {"sum": sums[:, -1:].astype(np.float32), "voice": voices[:, -1:].astype(np.float32)}
+        state = {"sum": sums[:, -1:].astype(np.float32), "voice": voice.astype(np.float32)}
     return Output(logits.astype(np.float32), features.astype(np.float32), np.ones(loud.shape, np.float32), state)
 
 
@@ -141,10 +151,20 @@ def _update(update: Update) -> list[Any]:
         _rounded(update.posterior),
         _rounded(update.raw_posterior),
         update.label,
+        update.uncertain,
+        None if update.voice_known is None else round(update.voice_known, 5),
         update.segment,
         update.segment_start_s,
         [len(features), round(update.features_end_s, 4), _rounded(features[-1]) if len(features) else None],
-        ended and [ended.index, round(ended.start_s, 4), round(ended.end_s, 4), ended.label, _rounded(ended.posterior)],
+        ended
+        and [
+            ended.index,
+            round(ended.start_s, 4),
+            round(ended.end_s, 4),
+            ended.label,
+            ended.uncertain,
+            _rounded(ended.posterior),
+        ],
     ]
 
 

@@ -80,10 +80,12 @@ function row(update: StreamUpdate): unknown[] {
     update.posterior && [...update.posterior],
     update.rawPosterior && [...update.rawPosterior],
     update.label,
+    update.uncertain,
+    update.voiceKnown,
     update.segment,
     update.segmentStartS,
     [features.length, update.featuresEndS, last ? [...last] : null],
-    ended && [ended.index, ended.startS, ended.endS, ended.label, [...ended.posterior]],
+    ended && [ended.index, ended.startS, ended.endS, ended.label, ended.uncertain, [...ended.posterior]],
   ];
 }
 
@@ -127,11 +129,13 @@ function frames(card: Card, { samples, state }: Work): Output {
     voice += loud;
     return [0.02 * sum, 0.3 - 0.01 * voice, loud];
   });
+  const known = Float32Array.from(state["voice"] ?? []);
+  known[0] = voice;
   return {
     logits: Float32Array.from(logits),
     features: Float32Array.from(features.flat()),
     numFeatures: 2,
-    state: { sum: Float32Array.of(sum), voice: Float32Array.of(voice) },
+    state: { sum: Float32Array.of(sum), voice: known },
   };
 }
 

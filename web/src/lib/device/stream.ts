@@ -52,6 +52,7 @@ export interface StreamUpdate {
   features: Float32Array[];
   featuresEndS: number;
   segmentStartS: number | null;
+  voiceKnown: number | null;
 }
 
 interface OpenSegment {
@@ -267,6 +268,7 @@ export class Stream {
       features,
       featuresEndS: this.#featuresEnd / SAMPLE_RATE,
       segmentStartS: this.#open ? this.#open.start / SAMPLE_RATE : null,
+      voiceKnown: this.voiceKnown,
     };
   }
 
