@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -251,9 +252,14 @@ def _own_database(tmp_path_factory: pytest.TempPathFactory) -> None:
 def recognizers(toys: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of `serve`: the recogniser that is shipped, and toys of the other kinds."""
     folder = tmp_path_factory.mktemp("toys")
-    made = [toys("frame", lasting=True), toys("window", window_s=0.75)]
+    made = [doubting(toys("frame", lasting=True)), toys("window", window_s=0.75)]
     bundles = [str(toy.write(folder / f"{toy.card.name}.onnx")) for toy in made]
     return [part for bundle in ("default", *bundles) for part in ("--recognizer", bundle)]
+
+
+def doubting(toy: Any) -> Any:
+    """The toy with a card that would rather not say below a probability that it often stays under."""
+    return replace(toy, card=toy.card.model_copy(update={"uncertain_below": 0.4}))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def update_message(update: Update, features: protocol.Features | None = None) ->
         posterior=None if update.posterior is None else rounded(update.posterior),
         raw_posterior=None if update.raw_posterior is None else rounded(update.raw_posterior),
         label=update.label,
-        uncertain=False,
+        uncertain=update.uncertain,
         segment=update.segment,
         segment_start_s=None if update.segment_start_s is None else round(update.segment_start_s, 4),
         features=features,
@@ -77,7 +77,7 @@ def segment_message(segment: Segment) -> protocol.Segment:
         end_s=round(segment.end_s, 4),
         label=segment.label,
         posterior=rounded(segment.posterior),
-        uncertain=False,
+        uncertain=segment.uncertain,
     )
 
 

@@ -31,7 +31,7 @@ def recognize_clip(
         duration_s=round(recognition.duration_s, 3),
         label=recognition.label,
         posterior=None if posterior is None else dict(zip(recognizer.labels, rounded(posterior), strict=True)),
-        uncertain=False,
+        uncertain=recognition.uncertain,
         segments=[segment_message(segment) for segment in recognition.segments],
         trace=_trace(recognizer, clip, updates, features) if trace else None,
     )
