@@ -2,6 +2,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,16 @@ def _eventually_ready(connect: Connect, address: str) -> None:
             if next(_until_closed(socket))["type"] == "ready":
                 return
     raise AssertionError("the place of a closed stream was never given to another")
+
+
+def test_what_the_card_doubts_is_said_to_be_uncertain(
+    toys: Callable[..., Any], tmp_path: Path, speech: Samples, whole: list[Reply]
+) -> None:
+    toy = toys("frame")
+    doubtful = replace(toy, card=toy.card.model_copy(update={"uncertain_below": 0.999}))
+    replies = converse(Catalogue.load([str(doubtful.write(tmp_path / "toy.onnx"))]), pcm(speech), [])
+    for ours, certain in zip(replies, whole, strict=True):
+        if isinstance(ours, protocol.Segment | protocol.Update) and isinstance(certain, type(ours)):
+            assert ours.uncertain == (ours.posterior is not None)
+            assert not certain.uncertain
+            assert ours.posterior == certain.posterior
