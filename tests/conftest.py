@@ -13,7 +13,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from vocaffect.bundle import make_golden, write_bundle
+from vocaffect.bundle import golden_signal, make_golden, write_bundle
 from vocaffect.card import Card
 
 settings.register_profile("busy", deadline=None)
@@ -232,3 +232,26 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _servers_take_their_time() -> None:
     """A crowded machine answers late; no server shall turn tests away for that."""
     os.environ["VOCAFFECT_MAX_LAG_S"] = "1000"
+
+
+@pytest.fixture(scope="session")
+def voice_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recogniser that learns voices, frame by frame; its weights are random."""
+    import torch
+
+    from vocaffect.export import write_recognizer
+    from vocaffect.features import FrontEnd
+    from vocaffect.models import Network, build_model
+    from vocaffect.models.voice import Voice
+    from vocaffect.packing import terms
+
+    torch.manual_seed(0)
+    voice, frontend = Voice(3), FrontEnd({"mfcc": {}})
+    voice.means.copy_(2 * torch.eye(3) - 0.7)
+    frontend.fit([torch.from_numpy(golden_signal(2.0))])
+    network = Network(frontend, build_model("lstm", num_features=13, num_labels=3, hidden_size=16), voice)
+    path = tmp_path_factory.mktemp("voices") / "knows.onnx"
+    facts = {"uncertain_below": 0.0, "coverage": 1.0, "recipe": {}, "manifest_hash": "none", "metrics": {}}
+    facts |= terms(["ravdess"])
+    write_recognizer(network, path, name="knows", labels=LABELS, temperature=1.0, window=(3.0, 0.5), facts=facts)
+    return path

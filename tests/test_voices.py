@@ -14,37 +14,9 @@ from vocaffect.adaptation import Side, adaptation
 from vocaffect.bundle import golden_signal
 from vocaffect.cli import build_app, main
 from vocaffect.errors import VocaffectError
-from vocaffect.export import write_recognizer
-from vocaffect.features import FrontEnd
-from vocaffect.models import Network, build_model
 from vocaffect.models.voice import Voice
-from vocaffect.packing import terms
 from vocaffect.recognizer import Recognizer
 from vocaffect.voices import VoiceProfile, delete_profile, load_profile, profile_names, save_profile
-
-LABELS = ["neutral", "happy", "sad"]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recogniser that learns voices, frame by frame."""
-    torch.manual_seed(0)
-    voice = Voice(3)
-    voice.means.copy_(2 * torch.eye(3) - 0.7)
-    frontend = FrontEnd({"mfcc": {}})
-    frontend.fit([torch.from_numpy(golden_signal(2.0))])
-    network = Network(frontend, build_model("lstm", num_features=13, num_labels=3, hidden_size=16), voice)
-    path = tmp_path_factory.mktemp("voices") / "knows.onnx"
-    facts = {
-        "uncertain_below": 0.0,
-        "coverage": 1.0,
-        "recipe": {},
-        "manifest_hash": "none",
-        "metrics": {},
-        **terms(["ravdess"]),
-    }
-    write_recognizer(network, path, name="knows", labels=LABELS, temperature=1.0, window=(3.0, 0.5), facts=facts)
-    return path
 
 
 def speech(pitch: float, seconds: float = 2.0) -> NDArray[np.float32]:
@@ -54,8 +26,8 @@ def speech(pitch: float, seconds: float = 2.0) -> NDArray[np.float32]:
     return np.asarray(np.interp(at, np.arange(len(signal)), signal), np.float32)
 
 
-def test_a_session_is_what_the_adaptation_report_computes(bundle: Path) -> None:
-    recognizer = Recognizer.load(bundle)
+def test_a_session_is_what_the_adaptation_report_computes(voice_bundle: Path) -> None:
+    recognizer = Recognizer.load(voice_bundle)
     clips, voice = [speech(pitch) for pitch in (0.9, 1.0, 1.1, 1.3)], None
     alone = np.stack([trace.voice.newest_logits for clip in clips if (trace := recognizer.posterior(clip)).voice])
     carried = []
@@ -71,8 +43,8 @@ def test_a_session_is_what_the_adaptation_report_computes(bundle: Path) -> None:
     assert voice.num_utterances == pytest.approx(4)
 
 
-def test_a_stream_knows_the_voice_better_with_every_segment_until_told_otherwise(bundle: Path) -> None:
-    recognizer = Recognizer.load(bundle)
+def test_a_stream_knows_the_voice_better_with_every_segment_until_told_otherwise(voice_bundle: Path) -> None:
+    recognizer = Recognizer.load(voice_bundle)
     stream = recognizer.open_stream()
     pause = np.zeros(24_000, np.float32)
     known = list[float]()
@@ -92,8 +64,8 @@ def test_a_stream_knows_the_voice_better_with_every_segment_until_told_otherwise
     assert np.array_equal(stream.voice.state["voice"], kept.state["voice"])
 
 
-def test_profiles_are_kept_shown_and_forgotten(bundle: Path, tmp_path: Path) -> None:
-    voice = Recognizer.load(bundle).posterior(speech(1.0)).voice
+def test_profiles_are_kept_shown_and_forgotten(voice_bundle: Path, tmp_path: Path) -> None:
+    voice = Recognizer.load(voice_bundle).posterior(speech(1.0)).voice
     assert voice is not None
     save_profile("ada", voice, tmp_path)
     assert profile_names(tmp_path) == ["ada"]
@@ -112,8 +84,8 @@ def test_profiles_are_kept_shown_and_forgotten(bundle: Path, tmp_path: Path) -> 
         load_profile("bad", tmp_path)
 
 
-def test_another_recognisers_profile_is_refused(bundle: Path, toy_bundle: Path) -> None:
-    voice = Recognizer.load(bundle).posterior(speech(1.0)).voice
+def test_another_recognisers_profile_is_refused(voice_bundle: Path, toy_bundle: Path) -> None:
+    voice = Recognizer.load(voice_bundle).posterior(speech(1.0)).voice
     assert voice is not None
     with pytest.raises(VocaffectError, match="fits no other recogniser"):
         Recognizer.load(toy_bundle).posterior(speech(1.0), voice)
@@ -121,15 +93,15 @@ def test_another_recognisers_profile_is_refused(bundle: Path, toy_bundle: Path) 
         Recognizer.load(toy_bundle).enrol(speech(1.0))
 
 
-def test_enrolment_says_what_was_expressed(bundle: Path) -> None:
-    voice = Recognizer.load(bundle).posterior(speech(1.0)).voice
+def test_enrolment_says_what_was_expressed(voice_bundle: Path) -> None:
+    voice = Recognizer.load(voice_bundle).posterior(speech(1.0)).voice
     assert voice is not None
     assert voice.shown_as(2).state["voice"][0, -3:].tolist() == [0.0, 0.0, 1.0]
 
 
-def test_the_commands(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands(voice_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voices, "voices_folder", lambda: tmp_path)
-    voice = Recognizer.load(bundle).posterior(speech(1.0)).voice
+    voice = Recognizer.load(voice_bundle).posterior(speech(1.0)).voice
     assert voice is not None
     save_profile("ada", voice)
 
@@ -157,7 +129,7 @@ def test_adaptation_reports_what_a_voice_gives() -> None:
     assert set(found["skewed"]) == {"mostly_neutral", "one_emotion", "another_speaker"}
 
 
-def test_a_profile_is_a_value(bundle: Path) -> None:
-    voice = Recognizer.load(bundle).posterior(speech(1.0)).voice
+def test_a_profile_is_a_value(voice_bundle: Path) -> None:
+    voice = Recognizer.load(voice_bundle).posterior(speech(1.0)).voice
     assert voice is not None
     assert VoiceProfile.from_json(voice.to_json()).to_json() == voice.to_json()

@@ -16,6 +16,7 @@ TARGET = Path(__file__).parent / "src" / "lib" / "protocol.ts"
 
 REQUESTS: tuple[type[BaseModel], ...] = (
     protocol.Hello,
+    protocol.Voice,
     protocol.Ping,
     protocol.Flush,
     protocol.End,
@@ -30,6 +31,7 @@ ANSWERS: tuple[type[BaseModel], ...] = (
     protocol.Features,
     protocol.Update,
     protocol.Segment,
+    protocol.Known,
     protocol.Pong,
     protocol.Flushed,
     protocol.Summary,
@@ -57,8 +59,8 @@ HEADER = """// Written by web/types_from_python.py from vocaffect.server.protoco
 
 export const VERSION = {version};
 
-export type ClientMessage = Hello | Ping | Flush | End;
-export type ServerMessage = Ready | Update | Segment | Pong | Flushed | Summary | ErrorMessage;
+export type ClientMessage = Hello | Voice | Ping | Flush | End;
+export type ServerMessage = Ready | Update | Segment | Known | Pong | Flushed | Summary | ErrorMessage;
 """
 
 

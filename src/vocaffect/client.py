@@ -35,6 +35,7 @@ from vocaffect.server.protocol import (
     ErrorMessage,
     Flushed,
     Hello,
+    Known,
     Message,
     Pong,
     Ready,
@@ -48,7 +49,7 @@ from vocaffect.server.protocol import (
 from vocaffect.units import SAMPLE_RATE
 
 Chunk = NDArray[np.float32]
-Heard = Ready | Update | Segment | Pong | Flushed | Summary
+Heard = Ready | Update | Segment | Known | Pong | Flushed | Summary
 M = TypeVar("M", bound=Message)
 
 

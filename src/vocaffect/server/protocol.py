@@ -73,6 +73,14 @@ class Hello(Message):
     recognizer: str | None = Field(default=None, max_length=100)
     interval_s: float = Field(default=0.1, ge=0.1, le=1.0)
     features: bool = False
+    voice: str | None = Field(default=None, max_length=20_000)
+
+
+class Voice(Message):
+    """Another voice speaks from here on: one that is known by its profile or, with null, a new one."""
+
+    type: Literal["voice"] = "voice"
+    profile: str | None = Field(max_length=20_000)
 
 
 class Ping(Message):
@@ -210,6 +218,14 @@ class Flushed(Message):
     num_samples: int
 
 
+class Known(Message):
+    """After a segment, of a recogniser that learns voices: how far the voice is known, and the profile that says it."""
+
+    type: Literal["known"] = "known"
+    known: float
+    profile: str
+
+
 class Summary(Message):
     """The server's last message in answer to `end`."""
 
@@ -290,8 +306,8 @@ class Readiness(Message):
     max_streams: int
 
 
-Asked = Hello | Ping | Flush | End
-Reply = Ready | Update | Segment | Pong | Flushed | Summary | ErrorMessage
+Asked = Hello | Voice | Ping | Flush | End
+Reply = Ready | Update | Segment | Known | Pong | Flushed | Summary | ErrorMessage
 ClientMessage = Annotated[Asked, Field(discriminator="type")]
 ServerMessage = Annotated[Reply, Field(discriminator="type")]
 

@@ -20,6 +20,7 @@ from vocaffect.server.pcm import PcmReader
 from vocaffect.server.protocol import ProtocolError, Reply
 from vocaffect.server.views import Seen, segment_message, update_message
 from vocaffect.units import SAMPLE_RATE
+from vocaffect.voices import VoiceProfile
 
 TURN_S = 0.4
 """No session has more audio than this computed in one turn, so that one that sends a file delays nobody."""
@@ -48,7 +49,7 @@ class Audio:
     """Every so many ticks of the stream an update is sent."""
     num_bytes: int = 0
     num_taken: int = 0
-    waiting: "deque[bytes | protocol.Flush | protocol.End]" = field(default_factory=deque)
+    waiting: "deque[bytes | protocol.Flush | protocol.Voice | protocol.End]" = field(default_factory=deque)
     flushes: list[protocol.Flush] = field(default_factory=list)
     latest: streams.Update | None = None
     num_ticks: int = 0
@@ -100,7 +101,7 @@ class Session:
                 return self.open(message)
             case protocol.Ping(id=number), Phase.STREAMING | Phase.ENDING:
                 return protocol.Pong(id=number, num_samples=self.audio.num_computed)
-            case protocol.Flush() | protocol.End(), Phase.STREAMING:
+            case protocol.Voice() | protocol.Flush() | protocol.End(), Phase.STREAMING:
                 self.audio.waiting.append(message)
                 if isinstance(message, protocol.End):
                     self.phase = Phase.ENDING
@@ -125,12 +126,17 @@ class Session:
         """Hand the stream the audio of one turn; it is computed next.
 
         Raises:
-            ProtocolError: if a sample is not a finite number.
+            ProtocolError: if a sample is not a finite number, or a voice is none of this recogniser's.
         """
         audio = self.audio
-        budget = round(TURN_S * audio.hello.sample_rate) * audio.reader.sample_bytes
+        whole = budget = round(TURN_S * audio.hello.sample_rate) * audio.reader.sample_bytes
         while audio.waiting and budget > 0:
             match item := audio.waiting.popleft():
+                case protocol.Voice() if budget < whole:
+                    audio.waiting.appendleft(item)  # what came before it is computed first, as the voice before
+                    break
+                case protocol.Voice(profile=profile):
+                    use_voice(audio.stream, profile)
                 case protocol.Flush():
                     audio.flushes.append(item)
                 case protocol.End():
@@ -160,7 +166,7 @@ class Session:
                 replies += self._tell(audio)
             if update.ended is not None:
                 self._segments.append(segment_message(update.ended))
-                replies.append(self._segments[-1])
+                replies += [self._segments[-1], *known(audio.stream)]
         if audio.flushes or self.phase is Phase.OVER:
             replies += self._tell(audio)
         replies += [protocol.Flushed(id=flush.id, num_samples=audio.num_computed) for flush in audio.flushes]
@@ -180,13 +186,14 @@ class Session:
                 f"this server speaks version {protocol.VERSION} of the protocol, not {hello.version}",
             )
         recognizer = self._catalogue.get(hello.recognizer)
-        every = round(hello.interval_s / streams.UPDATE_S)
+        every, stream = round(hello.interval_s / streams.UPDATE_S), recognizer.open_stream()
+        use_voice(stream, hello.voice)
         self._audio = Audio(
             hello=hello,
             recognizer=recognizer,
             reader=PcmReader(hello.format),
             resampler=Resampler(hello.sample_rate),
-            stream=recognizer.open_stream(),
+            stream=stream,
             seen=Seen(recognizer.card),
             every=every,
         )
@@ -205,6 +212,24 @@ class Session:
             speech_s=round(math.fsum(s.end_s - s.start_s for s in self._segments), 3),
             segments=self._segments,
         )
+
+
+def use_voice(stream: streams.Stream, profile: str | None) -> None:
+    """Let a voice speak from here on: one that is known by its profile or, with None, a new one.
+
+    Raises:
+        ProtocolError: if the profile is none, or another recogniser's.
+    """
+    try:
+        stream.use_voice(None if profile is None else VoiceProfile.from_json(profile))
+    except VocaffectError as error:
+        raise ProtocolError("bad_message", str(error)) from error
+
+
+def known(stream: streams.Stream) -> list[Reply]:
+    """What is known of the voice, if the recogniser learns voices and somebody has spoken."""
+    voice = stream.voice
+    return [] if voice is None else [protocol.Known(known=round(voice.known, 4), profile=voice.to_json())]
 
 
 def answer(sessions: list[Session]) -> list[list[Reply] | Exception]:

@@ -2,6 +2,7 @@
 
 import { Failure } from "./failure";
 import type { Conversation, Listener } from "./conversation";
+import type { VoiceProfile } from "./device/voice_profile";
 import { VERSION } from "./protocol";
 import type {
   ClientMessage,
@@ -93,7 +94,12 @@ export class ServerConversation implements Conversation {
   }
 
   /** Resolves when the server is ready for audio; rejects with its reason where it is not. */
-  static open(recognizer: string, sampleRate: number, listener: Listener): Promise<ServerConversation> {
+  static open(
+    recognizer: string,
+    sampleRate: number,
+    listener: Listener,
+    voice: VoiceProfile | null = null,
+  ): Promise<ServerConversation> {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}/v1/stream`);
     const conversation = new ServerConversation(socket);
@@ -107,6 +113,7 @@ export class ServerConversation implements Conversation {
           format: "int16",
           recognizer,
           features: true,
+          voice: voice && JSON.stringify(voice),
         });
       socket.onmessage = (event: MessageEvent<string>) => {
         const message = JSON.parse(event.data) as ServerMessage;
@@ -135,8 +142,9 @@ export class ServerConversation implements Conversation {
     this.socket.send(littleEndian(samples));
   }
 
-  /** Voices are learned on the device only. */
-  useVoice(): void {}
+  useVoice(voice: VoiceProfile | null): void {
+    this.#tell({ type: "voice", profile: voice && JSON.stringify(voice) });
+  }
 
   async room(): Promise<void> {
     while (this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount > ROOM_BYTES) {
@@ -158,6 +166,9 @@ export class ServerConversation implements Conversation {
       case "update":
       case "segment":
         listener.message(message);
+        break;
+      case "known":
+        listener.voice?.({ known: message.known, profile: JSON.parse(message.profile) as VoiceProfile });
         break;
       case "summary":
         this.#failure = undefined;

@@ -2,8 +2,8 @@
 
 export const VERSION = 1;
 
-export type ClientMessage = Hello | Ping | Flush | End;
-export type ServerMessage = Ready | Update | Segment | Pong | Flushed | Summary | ErrorMessage;
+export type ClientMessage = Hello | Voice | Ping | Flush | End;
+export type ServerMessage = Ready | Update | Segment | Known | Pong | Flushed | Summary | ErrorMessage;
 
 /** The client's first message: how its binary messages are to be read, and what it wants to hear. */
 export interface Hello {
@@ -14,6 +14,13 @@ export interface Hello {
   recognizer?: string | null;
   interval_s?: number;
   features?: boolean;
+  voice?: string | null;
+}
+
+/** Another voice speaks from here on: one that is known by its profile or, with null, a new one. */
+export interface Voice {
+  type: "voice";
+  profile: string | null;
 }
 
 /** Asks for a `pong` with the same id, out of turn: how long the way there and back takes. */
@@ -102,6 +109,13 @@ export interface Segment {
   label: string;
   posterior: number[];
   uncertain: boolean;
+}
+
+/** After a segment, of a recogniser that learns voices: how far the voice is known, and the profile that says it. */
+export interface Known {
+  type: "known";
+  known: number;
+  profile: string;
 }
 
 /** The answer to `ping`, and how much audio has been computed by now. */
