@@ -52,10 +52,14 @@ class Bundle:
         if state is None:
             state = fresh_state(self.card, len(samples))
         feed = {"samples": samples}
-        for name in self._names:
-            feed["state." + name] = state[name]
+        for name, key in self._inputs:
+            feed[key] = state[name]
         logits, features, active, *following = self.session.run(self._wanted, feed)
         return Output(logits, features, active, dict(zip(self._names, following, strict=True)))
+
+    @cached_property
+    def _inputs(self) -> list[tuple[str, str]]:
+        return [(name, f"state.{name}") for name in self._names]
 
     @cached_property
     def _names(self) -> list[str]:
@@ -78,7 +82,7 @@ def golden_signal(seconds: float) -> NDArray[np.float32]:
 
 def make_golden(model: bytes, card: Card, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
     """The golden vector of an unsealed model: what it answers to `golden_signal(seconds)` here and now."""
-    return golden_of(Bundle(card, _open_session(model, "the model", 1), None), seconds, tolerance)
+    return golden_of(Bundle(card, _open_session(model, "the model", 1, card), None), seconds, tolerance)
 
 
 def golden_of(bundle: Bundle, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
@@ -183,7 +187,7 @@ def load_bundle(path: Path | str, *, threads: int = 1) -> Bundle:
 
 def _open(data: bytes, path: Path, threads: int) -> Bundle:
     card = unseal(data, str(path))
-    bundle = Bundle(card, _open_session(data, str(path), threads), path)
+    bundle = Bundle(card, _open_session(data, str(path), threads, card), path)
     _check_graph(bundle)
     difference = float(np.max(np.abs(_golden_posterior(bundle, card.golden.seconds) - card.golden.posterior)))
     if not difference <= card.golden.tolerance:
@@ -209,11 +213,12 @@ def _golden_posterior(bundle: Bundle, seconds: float) -> NDArray[np.float32]:
     return softmax(logits, card.temperature)
 
 
-def _open_session(model: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
+def _open_session(model: bytes, name: str, threads: int, card: Card) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_mem_reuse = card.streaming == "window"  # what a frame fills is soon filled again, and small
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -17,8 +17,9 @@ from vocaffect.bundle import Bundle, created_now, make_golden, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network
-from vocaffect.models.eight_bits import has_eight_bits
-from vocaffect.state import pack, unpack, walk
+from vocaffect.models.eight_bits import has_byte_lstm, has_eight_bits
+from vocaffect.repetition import repeated
+from vocaffect.state import is_one, pack, unpack, walk
 from vocaffect.units import samples_to_seconds, seconds_to_samples
 from vocaffect.voices import PRIOR
 
@@ -47,9 +48,11 @@ class _Flat(nn.Module):
             }
         )
         (logits, features, active), following = self.network(samples, state)
+        after = [pack(tuple(getattr(following, name) for name in names)) for names, _ in self.parts]
         if self.network.streaming == "window":
             logits = logits[:, -1]
-        after = [pack(tuple(getattr(following, name) for name in names)) for names, _ in self.parts]
+        elif torch.compiler.is_exporting() and is_one(samples.shape[1] // self.network.frontend.hop):
+            return logits[:, 0], features[:, 0], active.flatten(), *after
         return logits, features, active[..., 0], *after
 
 
@@ -77,10 +80,11 @@ def state_specs(network: Network) -> list[StateSpec]:
 
 
 def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
-    """The network as a serialised ONNX model, in evaluation mode, in float32.
+    """The network as a serialised ONNX model, in evaluation mode.
 
     Inputs: ``samples (batch, num_samples)``, whole hops, and ``state.NAME (batch, ...)``. Outputs: ``logits``,
-    ``features``, ``active`` and ``next_state.NAME``; see `vocaffect.bundle`.
+    ``features``, ``active`` and ``next_state.NAME``; see `vocaffect.bundle`. A network with an LSTM in eight bits
+    leaves as a graph of one hop that is repeated (`vocaffect.repetition`), any other as one of many hops at once.
 
     Args:
         network: what to export; left in evaluation mode.
@@ -93,9 +97,10 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
     flat = _Flat(network.eval())
     specs, hop = state_specs(network), network.frontend.hop
     state = [torch.zeros(2, *spec.shape) for spec in specs]
-    samples = torch.zeros(2, window_samples or 10 * hop)
+    steps = has_byte_lstm(network)
+    samples = torch.zeros(2, hop if steps else window_samples or 10 * hop)
     batch, frames = torch.export.Dim("batch", min=1, max=2**16), torch.export.Dim("hops", min=1, max=2**20)
-    lengths: dict[int, Any] = {0: batch} if window_samples else {0: batch, 1: hop * frames}
+    lengths: dict[int, Any] = {0: batch} if window_samples or steps else {0: batch, 1: hop * frames}
     with _quiet():
         program = torch.onnx.export(
             flat,
@@ -112,7 +117,7 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
     model = program.model_proto
     for node in model.graph.node:
         del node.metadata_props[:]  # from which line of which file it came: a tenth of the size, and nobody's business
-    return bytes(model.SerializeToString())
+    return bytes((repeated(model, hop) if steps else model).SerializeToString())
 
 
 @contextlib.contextmanager

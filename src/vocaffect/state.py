@@ -33,16 +33,37 @@ def refill(state: State, tensors: Mapping[str, Tensor], prefix: str = "") -> Sta
 
 
 def pack(state: tuple[Any, ...]) -> Tensor:
-    """All tensors of a state side by side, ``(batch, size)``."""
-    return torch.cat([tensor.flatten(1) for _, tensor in walk(state) if tensor.numel()], dim=1)
+    """All tensors of a state side by side, ``(batch, 1, size)``."""
+    return torch.cat([_row(tensor) for _, tensor in walk(state) if tensor.numel()], dim=2)
 
 
 def unpack(state: State, packed: Tensor) -> State:
     """A state of the same shape as ``state`` with another batch's values, as `pack` laid them side by side."""
     tensors = dict(walk(state))
-    parts = torch.split(packed, [tensor.shape[1:].numel() for tensor in tensors.values()], dim=1)
-    shaped = (torch.unflatten(part, 1, tensor.shape[1:]) for part, tensor in zip(parts, tensors.values(), strict=True))
+    parts = torch.split(packed, [tensor.shape[1:].numel() for tensor in tensors.values()], dim=2)
+    shaped = (
+        part if _is_row(tensor) else torch.unflatten(part[:, 0], 1, tensor.shape[1:])
+        for part, tensor in zip(parts, tensors.values(), strict=True)
+    )
     return refill(state, dict(zip(tensors, shaped, strict=True)))
+
+
+def running_sum(values: Tensor, before: Tensor) -> Tensor:
+    """The sums of values ``(batch, num_frames, size)`` so far, going on from the sum ``(batch, 1, size)`` before."""
+    return before + (values if is_one(values.shape[1]) else values.cumsum(dim=1))
+
+
+def is_one(length: Any) -> bool:
+    """Whether a length is known to be 1; in a graph of any number of frames it is a symbol."""
+    return isinstance(length, int) and length == 1
+
+
+def _is_row(tensor: Tensor) -> bool:
+    return tensor.dim() == 3 and tensor.shape[1] == 1
+
+
+def _row(tensor: Tensor) -> Tensor:
+    return tensor if _is_row(tensor) else tensor.flatten(1)[:, None]
 
 
 def _field_names(state: tuple[Any, ...]) -> tuple[str, ...]:

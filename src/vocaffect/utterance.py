@@ -7,7 +7,7 @@ the work of other streams, and hands the `Output` back.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ class Work:
     state: State
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What a model answers.
 
     Frame models: logits (batch, num_frames, num_labels), features (batch, num_frames, num_features), active

@@ -8,9 +8,10 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from vocaffect.export import state_specs, to_onnx
+from vocaffect.export import EIGHT_BIT_TOLERANCE, state_specs, to_onnx
 from vocaffect.features import FrontEnd, feature_names
 from vocaffect.models import Network, build_model, model_names
+from vocaffect.models.eight_bits import in_eight_bits
 
 TINY = {"model_type": "moonshine", "hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
 SMALL: dict[str, dict[str, Any]] = {
@@ -79,6 +80,38 @@ def streamed(network: Network, session: onnxruntime.InferenceSession, batch: int
         assert ours.shape == expected.shape
         worst = max(worst, np.abs(ours - expected).max(), np.abs(theirs - features.numpy()).max())
     return float(worst)
+
+
+def test_in_eight_bits_a_stream_is_offline_to_the_last_bit() -> None:
+    """However it is cut, alone or in company: what rounds must never round another way."""
+    frontend = FrontEnd({"mfcc": {}}, deltas=1)
+    frontend.fit([torch.from_numpy(noise(1, 100)[0])])
+    torch.manual_seed(3)
+    network = Network(frontend, build_model("lstm", num_features=26, num_labels=5, hidden_size=64))
+    network = in_eight_bits(network)
+    session = onnxruntime.InferenceSession(to_onnx(network))
+
+    def stepped(samples: NDArray[np.float32], *hops: int) -> list[NDArray[np.float32]]:
+        memory = np.zeros([len(samples), *state_specs(network)[0].shape], np.float32)
+        said: list[list[NDArray[np.float32]]] = []
+        start = 0
+        for count in [*hops, samples.shape[1] // 160 - sum(hops)]:
+            chunk = samples[:, start * 160 : (start + count) * 160]
+            *parts, memory = session.run(None, {"samples": chunk, "state.memory": memory})
+            said, start = [*said, parts], start + count
+        return [np.concatenate(parts, axis=1) for parts in zip(*said, strict=True)] + [memory]
+
+    samples = noise(3, 90)
+    whole = stepped(samples)
+    for ours, theirs in zip(stepped(samples, *[1] * 20, 7, 31), whole, strict=True):
+        assert np.array_equal(ours, theirs)
+    for ours, theirs in zip(stepped(samples[1:2]), whole, strict=True):
+        assert np.abs(ours[0] - theirs[1]).max() <= TOLERANCE
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(samples))[0]
+    assert np.abs(whole[0] - expected.logits.numpy()).max() <= EIGHT_BIT_TOLERANCE
+    assert np.abs(whole[1] - expected.features.numpy()).max() <= TOLERANCE
+    assert np.array_equal(whole[2], expected.active[..., 0].numpy())
 
 
 def test_every_model_export_after_export() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vocaffect.models.eight_bits import ByteConv, ByteLinear, has_eight_bits, in_eight_bits
+from vocaffect.models.byte_lstm import ByteLstm
+from vocaffect.models.eight_bits import ByteConv, ByteLinear, has_byte_lstm, has_eight_bits, in_eight_bits
+from vocaffect.models.recurrent import initial_vectors, lstm
 
 
 def noise(*shape: int) -> Tensor:
@@ -40,10 +42,47 @@ def test_a_convolution_is_near_the_one_it_stands_for(stride: int) -> None:
 
 @torch.inference_mode()
 def test_values_that_eight_bits_hold_are_exact() -> None:
-    """Whole numbers of which each row and each column has one at 127."""
-    weight, rows = noise(16, 20).mul(40).round().clamp(-127, 127), noise(5, 20).mul(40).round().clamp(-127, 127)
-    weight[:, 3], rows[:, 7] = 127, -127
+    """Whole numbers of which each row has one at 127 and each column one at 64."""
+    weight, rows = noise(16, 20).mul(20).round().clamp(-64, 64), noise(5, 20).mul(40).round().clamp(-127, 127)
+    weight[:, 3], rows[:, 7] = 64, -127
     assert torch.allclose(ByteLinear(weight, None)(rows), rows @ weight.T, rtol=1e-6)
+
+
+def recurrent(bidirectional: bool = False) -> nn.LSTM:
+    torch.manual_seed(5)
+    return nn.LSTM(13, 96, 2, batch_first=True, bidirectional=bidirectional).eval()
+
+
+@torch.inference_mode()
+def test_an_lstm_is_near_the_one_it_stands_for() -> None:
+    layer, frames = recurrent(), noise(3, 200, 13)
+    state = initial_vectors(layer, 3)
+    expected, *states = lstm(layer, frames, state, state)
+    found, *near = lstm(ByteLstm(layer), frames, state, state)
+    assert (found - expected).abs().max() < 0.03
+    for ours, theirs in zip(near, states, strict=True):
+        assert (torch.cat(ours) - torch.cat(theirs)).abs().max() < 0.06
+
+
+@torch.inference_mode()
+def test_an_lstm_answers_a_row_alone_as_in_company_and_step_by_step() -> None:
+    layer, frames = ByteLstm(recurrent()).double(), noise(3, 40, 13).double()
+    hidden = cell = tuple(vector.double() for vector in initial_vectors(layer, 3))
+    whole, *_ = layer(frames, hidden, cell)
+    alone, *_ = layer(frames[1:2], *[tuple(vector[1:2] for vector in hidden)] * 2)
+    assert torch.allclose(alone[0], whole[1], atol=1e-12)
+    for frame, expected in zip(torch.split(frames, 1, dim=1), torch.split(whole, 1, dim=1), strict=True):
+        found, hidden, cell = layer(frame, hidden, cell)
+        assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_an_lstm_that_reads_backwards_or_sees_a_window_stays_as_it_is() -> None:
+    class Windowed(nn.Sequential):
+        streaming = "window"
+
+    one, both = recurrent(), recurrent(bidirectional=True)
+    assert [type(part) for part in in_eight_bits(nn.Sequential(one, both))] == [ByteLstm, nn.LSTM]
+    assert not has_byte_lstm(in_eight_bits(Windowed(one)))
 
 
 def test_only_large_layers_change_and_only_in_the_copy() -> None:

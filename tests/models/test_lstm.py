@@ -26,7 +26,7 @@ def test_a_whole_sequence_and_frame_by_frame_are_one_forward() -> None:
             rows.append(logits)
     assert torch.allclose(torch.cat(rows, dim=1), whole, atol=1e-6)
     assert state is not None
-    assert torch.allclose(state.hidden, last.hidden, atol=1e-6)
+    assert torch.allclose(torch.cat(state.hidden), torch.cat(last.hidden), atol=1e-6)
 
 
 def test_the_decision_is_the_linear_layer_of_the_mean_over_active_frames() -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from vocaffect.state import is_one
 from vocaffect.units import exact_div
 
 
@@ -28,15 +29,15 @@ class Framing(nn.Module):
         self.blocks_per_frame = exact_div(win, self.block)
 
     def initial_state(self, batch: int) -> Tensor:
-        """The ``win - hop`` zeros in front of the first sample, ``(batch, win - hop)``."""
-        return torch.zeros(batch, self.win - self.hop)
+        """The ``win - hop`` zeros in front of the first sample, ``(batch, 1, win - hop)``."""
+        return torch.zeros(batch, 1, self.win - self.hop)
 
     def forward(self, samples: Tensor, remainder: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Frames of the remainder and the samples together.
 
         Args:
             samples: ``(batch, num_samples)``, any number of them.
-            remainder: what the last call returned, ``(batch, at least win - hop)``.
+            remainder: what the last call returned, ``(batch, 1, at least win - hop)``.
 
         Returns:
             ``(frames (batch, num_frames, win), remainder)``.
@@ -46,14 +47,14 @@ class Framing(nn.Module):
         return frames, self.rest(buffer)
 
     def joined(self, samples: Tensor, remainder: Tensor | None = None) -> Tensor:
-        """The remainder and the samples behind it, ``(batch, at least win - hop + num_samples)``."""
+        """The remainder and the samples behind it, ``(batch, 1, at least win - hop + num_samples)``."""
         if remainder is None:
             remainder = self.initial_state(samples.shape[0]).to(samples)
-        return torch.cat([remainder, samples], dim=1)
+        return torch.cat([remainder, samples[:, None]], dim=2)
 
     def num_frames(self, buffer: Tensor) -> int:
         """How many frames end within a buffer."""
-        return (buffer.shape[1] - (self.win - self.hop)) // self.hop
+        return (buffer.shape[2] - (self.win - self.hop)) // self.hop
 
     def frames(self, buffer: Tensor) -> Tensor:
         """All whole frames of a buffer, ``(batch, num_frames, win)``."""
@@ -61,19 +62,20 @@ class Framing(nn.Module):
             return self._frames_of_whole_hops(buffer)
         if self.num_frames(buffer) == 0:
             return buffer.new_zeros(buffer.shape[0], 0, self.win)
-        return buffer.unfold(1, self.win, self.hop)
+        return buffer[:, 0].unfold(1, self.win, self.hop)
 
     def rest(self, buffer: Tensor) -> Tensor:
         """What later frames still need of a buffer; ``win - hop`` samples after whole hops, which a graph is given."""
         if torch.compiler.is_exporting():
-            return buffer[:, buffer.shape[1] - (self.win - self.hop) :]
-        return buffer[:, self.num_frames(buffer) * self.hop :]
+            return buffer[:, :, self.hop - self.win :]
+        return buffer[:, :, self.num_frames(buffer) * self.hop :]
 
     def mean_square(self, buffer: Tensor, frames: Tensor) -> Tensor:
         """The power of each frame of a buffer, whose frames are given, ``(batch, num_frames, 1)``."""
         if torch.compiler.is_exporting():
-            signal = buffer[:, None]
-            return nn.functional.avg_pool1d(signal * signal, self.win, self.hop).transpose(1, 2)
+            if is_one(self.num_frames(buffer)):
+                return buffer @ buffer.transpose(1, 2) / self.win
+            return nn.functional.avg_pool1d(buffer * buffer, self.win, self.hop).transpose(1, 2)
         length: Tensor = torch.linalg.vector_norm(frames, dim=-1, keepdim=True)
         return length.square() / self.win
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vocaffect.state import running_sum
+
 DB_PER_NEPER = 10 / math.log(10)
 """Decibels of power for each unit of the natural logarithm."""
 
@@ -49,8 +51,8 @@ class Level(nn.Module):
         self.prior_frames = None if prior_s is None else prior_s * frame_rate_hz
 
     def initial_state(self, batch: int) -> Tensor:
-        """No frames heard, ``(batch, 2)``: the number of active ones, and the sum of their levels in nepers."""
-        return torch.zeros(batch, 2)
+        """No frames heard, ``(batch, 1, 2)``: the number of active ones, and the sum of their levels in nepers."""
+        return torch.zeros(batch, 1, 2)
 
     def forward(self, mean_square: Tensor, state: Tensor | None = None) -> tuple[Loudness, Tensor]:
         """The power of frames, ``(batch, num_frames, 1)``, to their `Loudness` and the next state."""
@@ -59,8 +61,8 @@ class Level(nn.Module):
         above_silence = (mean_square * self.per_silence).clamp(min=1.0).log()
         active = above_silence.sign()
         level = torch.sub(above_silence, active, alpha=self.reference)
-        sums = state[:, None] + torch.cat([active, level], dim=-1).cumsum(dim=1)
-        return Loudness(self._running(sums), active), sums[:, -1] if mean_square.shape[1] else state
+        sums = running_sum(torch.cat([active, level], dim=-1), state)
+        return Loudness(self._running(sums), active), sums[:, -1:] if mean_square.shape[1] else state
 
     def _running(self, sums: Tensor) -> Tensor:
         count, total = torch.split(sums, 1, dim=-1)

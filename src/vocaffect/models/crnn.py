@@ -5,14 +5,14 @@ decision, and nothing looks ahead.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vocaffect.models.causal import CausalConv, FrameNorm, in_planes
 from vocaffect.models.pooling import PoolState, RunningPool
-from vocaffect.models.recurrent import gru, lstm
+from vocaffect.models.recurrent import gru, initial_vectors, lstm
 from vocaffect.models.registry import Model, register_model
 from vocaffect.units import exact_div
 
@@ -20,12 +20,12 @@ from vocaffect.units import exact_div
 class CrnnState(NamedTuple):
     """What convolutions look back on ``(batch, channels, past, num_bins)``, the memory, and the running pool.
 
-    The memory holds the recurrent layer's tensors, ``(batch, num_layers, hidden_size)`` each: one for a GRU, two
-    for an LSTM.
+    The memory is the recurrent layer's: a GRU's hidden vectors ``(batch, num_layers, hidden_size)``, or the hidden and
+    the cell vectors of an LSTM's layers, ``(batch, 1, hidden_size)`` each.
     """
 
     pasts: tuple[Tensor, ...]
-    memory: tuple[Tensor, ...]
+    memory: tuple[Any, ...]
     pool: PoolState
 
 
@@ -94,11 +94,9 @@ class Crnn(Model):
     def initial_state(self, batch: int) -> CrnnState:
         """All zeros."""
         convs = [block.conv for block in self.blocks if isinstance(block, Block)]
-        num_tensors = 2 if isinstance(self.recurrent, nn.LSTM) else 1
-        shape = (batch, self.recurrent.num_layers, self.recurrent.hidden_size)
         return CrnnState(
             tuple(conv.initial_state(batch) for conv in convs),
-            tuple(torch.zeros(shape) for _ in range(num_tensors)),
+            self._initial_memory(batch),
             self.pool.initial_state(batch),
         )
 
@@ -114,10 +112,14 @@ class Crnn(Model):
         pooled, pool = self.pool(output, active, PoolState(*(tensor.to(output) for tensor in state.pool)))
         return self.fc(self.dropout(pooled)), CrnnState(tuple(pasts), memory, pool)
 
-    def _remember(self, frames: Tensor, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        hidden, *cell = (tensor.to(frames) for tensor in memory)
+    def _initial_memory(self, batch: int) -> tuple[Any, ...]:
         if isinstance(self.recurrent, nn.GRU):
-            output, hidden = gru(self.recurrent, frames, hidden)
+            return (torch.zeros(batch, self.recurrent.num_layers, self.recurrent.hidden_size),)
+        return initial_vectors(self.recurrent, batch), initial_vectors(self.recurrent, batch)
+
+    def _remember(self, frames: Tensor, memory: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
+        if isinstance(self.recurrent, nn.GRU):
+            output, hidden = gru(self.recurrent, frames, memory[0].to(frames))
             return output, (hidden,)
-        output, *last = lstm(self.recurrent, frames, hidden, *cell)
+        output, *last = lstm(self.recurrent, frames, *memory)
         return output, tuple(last)

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from vocaffect.models.pooling import PoolState, RunningPool
-from vocaffect.models.recurrent import lstm
+from vocaffect.models.recurrent import initial_vectors, lstm
 from vocaffect.models.registry import Model, register_model
 
 
 class LstmState(NamedTuple):
-    """Hidden and cell vectors, ``(batch, num_layers, hidden_size)`` each, and the running pool."""
+    """Each layer's hidden and cell vector, ``(batch, 1, hidden_size)`` each, and the running pool."""
 
-    hidden: Tensor
-    cell: Tensor
+    hidden: tuple[Tensor, ...]
+    cell: tuple[Tensor, ...]
     pool: PoolState
 
 
@@ -62,9 +62,8 @@ class Lstm(Model):
 
     def initial_state(self, batch: int) -> LstmState:
         """All zeros."""
-        directions = 2 if self.lstm.bidirectional else 1
-        zeros = torch.zeros(batch, self.lstm.num_layers * directions, self.lstm.hidden_size)
-        return LstmState(zeros, zeros.clone(), self.pool.initial_state(batch))
+        hidden, cell = initial_vectors(self.lstm, batch), initial_vectors(self.lstm, batch)
+        return LstmState(hidden, cell, self.pool.initial_state(batch))
 
     def forward(
         self, features: Tensor, active: Tensor | None = None, state: LstmState | None = None
@@ -77,7 +76,6 @@ class Lstm(Model):
             active = torch.ones_like(features[..., :1])
         if state is None:
             state = self.initial_state(features.shape[0])
-            state = LstmState(state.hidden.to(features), state.cell.to(features), state.pool)
         output, hidden, cell = lstm(self.lstm, features, state.hidden, state.cell)
         pooled, pool = self.pool(output, active, PoolState(*(tensor.to(output) for tensor in state.pool)))
         return self.fc(self.dropout(pooled)), LstmState(hidden, cell, pool)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vocaffect.state import running_sum
+
 SCORE_BOUND = 5.0
 """Attention scores lie within this bound, so that a running sum of their exponentials needs no running maximum."""
 
@@ -13,7 +15,7 @@ DEVIATION_FLOOR = 0.1
 
 
 class PoolState(NamedTuple):
-    """The weighted sum of hidden vectors so far, ``(batch, size)``, and of their weights, ``(batch, 1)``."""
+    """The weighted sum of hidden vectors so far, ``(batch, 1, size)``, and of their weights, ``(batch, 1, 1)``."""
 
     total: Tensor
     weight: Tensor
@@ -41,18 +43,18 @@ class RunningPool(nn.Module):
 
     def initial_state(self, batch: int) -> PoolState:
         """Nothing heard."""
-        return PoolState(torch.zeros(batch, self.size), torch.zeros(batch, 1))
+        return PoolState(torch.zeros(batch, 1, self.size), torch.zeros(batch, 1, 1))
 
     def forward(self, hidden: Tensor, active: Tensor, state: PoolState) -> tuple[Tensor, PoolState]:
         """Hidden vectors ``(batch, num_frames, size)`` to their running mean, of the same shape."""
         weight = active if self.score is None else active * torch.exp(SCORE_BOUND * self.score(hidden))
-        total = state.total[:, None] + (weight * hidden).cumsum(dim=1)
-        summed = state.weight[:, None] + weight.cumsum(dim=1)
-        return total / summed.clamp(min=1e-6), PoolState(total[:, -1], summed[:, -1])
+        total = running_sum(weight * hidden, state.total)
+        summed = running_sum(weight, state.weight)
+        return total / summed.clamp(min=1e-6), PoolState(total[:, -1:], summed[:, -1:])
 
 
 class StatisticsState(NamedTuple):
-    """The sums of the vectors so far and of their squares, ``(batch, size)`` each, and their number, ``(batch, 1)``."""
+    """Sums of the vectors so far and of their squares, ``(batch, 1, size)`` each, and how many, ``(batch, 1, 1)``."""
 
     total: Tensor
     squares: Tensor
@@ -75,16 +77,16 @@ class StatisticsPool(nn.Module):
     def initial_state(self, batch: int) -> StatisticsState:
         """Nothing heard."""
         return StatisticsState(
-            torch.zeros(batch, self.in_size), torch.zeros(batch, self.in_size), torch.zeros(batch, 1)
+            torch.zeros(batch, 1, self.in_size), torch.zeros(batch, 1, self.in_size), torch.zeros(batch, 1, 1)
         )
 
     def forward(self, frames: Tensor, active: Tensor, state: StatisticsState) -> tuple[Tensor, StatisticsState]:
         """Vectors ``(batch, num_frames, in_size)`` to running statistics ``(batch, num_frames, size)``."""
         kept = frames * active
-        total = state.total[:, None] + kept.cumsum(dim=1)
-        squares = state.squares[:, None] + kept.square().cumsum(dim=1)
-        count = state.frames[:, None] + active.cumsum(dim=1)
+        total = running_sum(kept, state.total)
+        squares = running_sum(kept.square(), state.squares)
+        count = running_sum(active, state.frames)
         mean, mean_square = total / count.clamp(min=1), squares / count.clamp(min=1)
         deviation = (mean_square - mean.square()).clamp(min=DEVIATION_FLOOR**2).sqrt()
-        following = StatisticsState(total[:, -1], squares[:, -1], count[:, -1])
+        following = StatisticsState(total[:, -1:], squares[:, -1:], count[:, -1:])
         return torch.cat([mean, deviation], dim=-1), following

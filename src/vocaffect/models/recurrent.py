@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vocaffect.models.byte_lstm import ByteLstm, Vectors
+
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """Where ONNX's gates lie in torch's: input, output, forget, cell of i f g o; update, reset, hidden of r z n."""
 
@@ -16,24 +18,37 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {"LSTM": {}, "GRU": {"linear_before_res
 """torch's GRU resets after the recurrent product; ONNX's default, as in the paper, is to reset before it."""
 
 
-def lstm(layer: nn.LSTM, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def initial_vectors(layer: nn.LSTM | ByteLstm, batch: int) -> Vectors:
+    """The hidden or the cell vectors before the first frame."""
+    num_vectors = layer.num_layers * (2 if layer.bidirectional else 1)
+    return tuple(torch.zeros(batch, 1, layer.hidden_size) for _ in range(num_vectors))
+
+
+def lstm(
+    layer: nn.LSTM | ByteLstm, features: Tensor, hidden: Vectors, cell: Vectors
+) -> tuple[Tensor, Vectors, Vectors]:
     """Run an LSTM whose state has the batch first.
 
     Args:
-        layer: a batch-first LSTM.
+        layer: a batch-first LSTM, perhaps in eight bits.
         features: ``(batch, num_frames, num_features)``.
-        hidden: ``(batch, num_layers * num_directions, hidden_size)``.
+        hidden: ``(batch, 1, hidden_size)`` for each layer and direction.
         cell: as ``hidden``.
 
     Returns:
         ``(output (batch, num_frames, num_directions * hidden_size), hidden, cell)``.
     """
+    hidden, cell = (tuple(vector.to(features) for vector in vectors) for vectors in (hidden, cell))
+    if isinstance(layer, ByteLstm):
+        stepped: tuple[Tensor, Vectors, Vectors] = layer(features, hidden, cell)
+        return stepped
     if torch.compiler.is_exporting():
         output, (hidden, cell) = _as_onnx("LSTM", layer, features, hidden, cell)
         return output, hidden, cell
-    initial = (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous())
-    output, (hidden, cell) = layer(features, initial)
-    return output, hidden.transpose(0, 1), cell.transpose(0, 1)
+    initial = [torch.cat(vectors, dim=1).transpose(0, 1).contiguous() for vectors in (hidden, cell)]
+    output, after = layer(features, tuple(initial))
+    hidden, cell = (torch.split(each.transpose(0, 1), 1, dim=1) for each in after)
+    return output, hidden, cell
 
 
 def gru(layer: nn.GRU, features: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,22 +63,26 @@ def gru(layer: nn.GRU, features: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
         ``(output (batch, num_frames, num_directions * hidden_size), hidden)``.
     """
     if torch.compiler.is_exporting():
-        output, (hidden,) = _as_onnx("GRU", layer, features, hidden)
-        return output, hidden
+        output, (after,) = _as_onnx("GRU", layer, features, torch.split(hidden, 1, dim=1))
+        return output, torch.cat(after, dim=1)
     output, hidden = layer(features, hidden.transpose(0, 1).contiguous())
     return output, hidden.transpose(0, 1)
 
 
-def _as_onnx(operator: str, layer: nn.RNNBase, features: Tensor, *initial: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The output, and each state tensor after the last frame, batch first."""
+def _as_onnx(operator: str, layer: nn.RNNBase, features: Tensor, *initial: Vectors) -> tuple[Tensor, list[Vectors]]:
+    """The output, and the states after the last frame, batch first."""
     directions = 2 if layer.bidirectional else 1
     output, layers = features.transpose(0, 1), []
-    time_first = [state.transpose(0, 1) for state in initial]
+    time_first = [[vector.transpose(0, 1) for vector in vectors] for vectors in initial]
     for index in range(layer.num_layers):
         own = slice(index * directions, (index + 1) * directions)
-        output, *last = _onnx_layer(operator, layer, index, output, [state[own] for state in time_first])
-        layers.append(last)
-    return output.transpose(0, 1), [torch.cat(parts).transpose(0, 1) for parts in zip(*layers, strict=True)]
+        output, *last = _onnx_layer(operator, layer, index, output, [_joined(state[own]) for state in time_first])
+        layers.append([torch.split(each.transpose(0, 1), 1, dim=1) for each in last])
+    return output.transpose(0, 1), [sum(parts, start=()) for parts in zip(*layers, strict=True)]
+
+
+def _joined(vectors: list[Tensor]) -> Tensor:
+    return vectors[0] if len(vectors) == 1 else torch.cat(vectors)
 
 
 def _onnx_layer(
