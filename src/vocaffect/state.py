@@ -48,9 +48,10 @@ def unpack(state: State, packed: Tensor) -> State:
     return refill(state, dict(zip(tensors, shaped, strict=True)))
 
 
-def running_sum(values: Tensor, before: Tensor) -> Tensor:
+def running_sum(values: Tensor, before: Tensor | None) -> Tensor:
     """The sums of values ``(batch, num_frames, size)`` so far, going on from the sum ``(batch, 1, size)`` before."""
-    return before + (values if is_one(values.shape[1]) else values.cumsum(dim=1))
+    sums = values if is_one(values.shape[1]) else values.cumsum(dim=1)
+    return sums if before is None else before + sums
 
 
 def is_one(length: Any) -> bool:

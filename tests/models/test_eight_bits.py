@@ -42,10 +42,19 @@ def test_a_convolution_is_near_the_one_it_stands_for(stride: int) -> None:
 
 @torch.inference_mode()
 def test_values_that_eight_bits_hold_are_exact() -> None:
-    """Whole numbers of which each row has one at 127 and each column one at 64."""
-    weight, rows = noise(16, 20).mul(20).round().clamp(-64, 64), noise(5, 20).mul(40).round().clamp(-127, 127)
-    weight[:, 3], rows[:, 7] = 64, -127
+    """Whole numbers of which each row has one at 127, and each column two neighbours that are 127 together."""
+    weight, rows = noise(16, 20).mul(20).round().clamp(-60, 60), noise(5, 20).mul(40).round().clamp(-127, 127)
+    weight[:, 2], weight[:, 3], rows[:, 7] = 100, -27, -127
     assert torch.allclose(ByteLinear(weight, None)(rows), rows @ weight.T, rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [300, 301])
+def test_two_neighbours_products_never_leave_sixteen_bits(width: int) -> None:
+    """Many CPUs add the products of inputs 0 and 1, 2 and 3, ... in a number of 16 bits, which stops at its end."""
+    weight = ByteLinear(noise(70, width).exp(), None).weight.int().abs()
+    pairs = nn.functional.pad(weight, (0, 0, 0, width % 2)).unflatten(0, (-1, 2)).sum(1)
+    assert 120 <= pairs.max() <= 128
+    assert 255 * pairs.max() < 2**15
 
 
 def recurrent(bidirectional: bool = False) -> nn.LSTM:

@@ -49,7 +49,7 @@ class Framing(nn.Module):
     def joined(self, samples: Tensor, remainder: Tensor | None = None) -> Tensor:
         """The remainder and the samples behind it, ``(batch, 1, at least win - hop + num_samples)``."""
         if remainder is None:
-            remainder = self.initial_state(samples.shape[0]).to(samples)
+            return nn.functional.pad(samples[:, None], (self.win - self.hop, 0))
         return torch.cat([remainder, samples[:, None]], dim=2)
 
     def num_frames(self, buffer: Tensor) -> int:
@@ -77,7 +77,7 @@ class Framing(nn.Module):
                 return buffer @ buffer.transpose(1, 2) / self.win
             return nn.functional.avg_pool1d(buffer * buffer, self.win, self.hop).transpose(1, 2)
         length: Tensor = torch.linalg.vector_norm(frames, dim=-1, keepdim=True)
-        return length.square() / self.win
+        return length.square_().div_(self.win)
 
     def _frames_of_whole_hops(self, buffer: Tensor) -> Tensor:
         """The same frames by slicing alone, which an exported graph does without a gather.

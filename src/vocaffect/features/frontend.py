@@ -124,7 +124,7 @@ class FrontEnd(nn.Module):
         remainder, level_state, past = state if state is not None else (None, None, None)
         raw, active, remainder, level_state = self._raw(samples, remainder, level_state)
         mean, deviation = self._statistics(clips)
-        standardised = (raw - mean) / deviation * active
+        standardised = (raw - mean).div_(deviation).mul_(active)
         values, past = self.deltas(standardised, past)
         return FrontEndOutput(values, active), FrontEndState(remainder, level_state, past)
 

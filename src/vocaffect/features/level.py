@@ -56,13 +56,15 @@ class Level(nn.Module):
 
     def forward(self, mean_square: Tensor, state: Tensor | None = None) -> tuple[Loudness, Tensor]:
         """The power of frames, ``(batch, num_frames, 1)``, to their `Loudness` and the next state."""
-        if state is None:
-            state = self.initial_state(mean_square.shape[0]).to(mean_square)
-        above_silence = (mean_square * self.per_silence).clamp(min=1.0).log()
+        above_silence = (mean_square * self.per_silence).clamp_(min=1.0).log_()
         active = above_silence.sign()
         level = torch.sub(above_silence, active, alpha=self.reference)
         sums = running_sum(torch.cat([active, level], dim=-1), state)
-        return Loudness(self._running(sums), active), sums[:, -1:] if mean_square.shape[1] else state
+        if mean_square.shape[1]:
+            state = sums[:, -1:]
+        elif state is None:
+            state = self.initial_state(mean_square.shape[0]).to(mean_square)
+        return Loudness(self._running(sums), active), state
 
     def _running(self, sums: Tensor) -> Tensor:
         count, total = torch.split(sums, 1, dim=-1)

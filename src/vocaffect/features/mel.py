@@ -87,4 +87,4 @@ class Mel(Feature):
     def log_energy(self, frames: Frames) -> Tensor:
         """The same in nepers of power; what brings it to the reference level is a mere difference here."""
         energy = frames.raw_power @ self.filters
-        return (energy.log_() - frames.level).clamp_(min=LOG_FLOOR)
+        return energy.log_().sub_(frames.level).clamp_(min=LOG_FLOOR)

@@ -1,11 +1,11 @@
 """Weights and matrix products in eight bits: a quarter of the size, and less time on a CPU.
 
-A weight is ``round(w / scale)`` in -64 to 64, with a scale for each output; what it is multiplied with is rounded to
--127 to 127, with a scale for each row. So what a clip is answered does not depend on its company in a batch, as it
-would with ONNX's DynamicQuantizeLinear, which has one scale for all. In torch the rounded numbers are multiplied in
+A weight is ``round(w / scale)`` in -127 to 127, with a scale for each output; what it is multiplied with is rounded
+alike, with a scale for each row. So what a clip is answered does not depend on its company in a batch, as it would with
+ONNX's DynamicQuantizeLinear, which has one scale for all. In torch the rounded numbers are multiplied in
 float32; an exported graph holds the same product as MatMulInteger, of unsigned bytes around 128 by signed bytes. Many
-CPUs add two such products in 16 bits, which weights of 64 steps leave room for: so the sums are exact on all of them,
-and take less than half the time that unsigned by unsigned bytes do.
+CPUs add two neighbours' products in 16 bits, so the scale is such that two neighbours' weights never exceed 128
+together: the sums are then exact on all of them, and take less than half the time that unsigned by unsigned bytes do.
 
 Nothing here learns: `in_eight_bits` takes a trained network.
 """
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vocaffect.models.byte_lstm import ByteLstm
 
-LEVELS, ZERO, WEIGHT_LEVELS = 127, 128, 64
+LEVELS, ZERO = 127, 128
 SMALLEST = 1 << 14
 """A layer with fewer weights stays as it is."""
 
@@ -68,7 +68,8 @@ class ByteLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        scale = weight.detach().abs().amax(1).clamp(min=1e-12) / WEIGHT_LEVELS
+        pairs = F.pad(weight.detach().abs(), (0, weight.shape[1] % 2)).unflatten(1, (-1, 2)).sum(2)
+        scale = pairs.amax(1).clamp(min=1e-12) / LEVELS
         values = (weight.detach() / scale[:, None]).round()
         self.register_buffer("weight", values.T.contiguous().to(torch.int8))
         self.register_buffer("scale", scale)
@@ -86,13 +87,13 @@ class ByteLinear(nn.Module):
         return self.weight.to(self.scale.dtype)
 
     def _as_onnx(self, steps: Tensor) -> Tensor:
-        zero = torch.full((), ZERO, dtype=torch.uint8)
-        zeros = [zero] if self.weight.dtype == torch.int8 else [zero, zero]
+        weight, zero = self.weight, torch.full((), ZERO, dtype=torch.uint8)
+        zeros = [zero] if weight.dtype == torch.int8 else [zero, zero]  # weights without a sign lie around it too
         product = torch.onnx.ops.symbolic(
             "MatMulInteger",
-            [(steps + ZERO).to(torch.uint8), self.weight, *zeros],
+            [(steps + ZERO).to(torch.uint8), weight, *zeros],
             dtype=torch.int32,
-            shape=[*steps.shape[:-1], self.weight.shape[1]],
+            shape=[*steps.shape[:-1], weight.shape[1]],
             version=10,
         )
         return product.to(steps.dtype)
