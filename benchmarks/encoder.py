@@ -1,10 +1,10 @@
 """A window of 4 s, one thread: the encoder of `accurate` against the whole of Moonshine base, both in eight bits.
 
-    python benchmarks/encoder.py --encoder encoder_model.onnx [--layers 5] [--recognizer FILE]
+    python benchmarks/encoder.py [--encoder encoder_model.onnx] [--layers 5] [--recognizer FILE]
 
-The peer is Moonshine's own ONNX file with all eight layers, the one that `vocaffect encoders fetch` wants. Ours is a
-window from samples to posterior, layers up to the one named; with weights drawn by lot where no bundle is named, which
-changes no time. Rounds alternate; the fastest of each counts, in CPU time.
+The peer is Moonshine's own ONNX file with all eight layers, which `vocaffect encoders fetch moonshine-base` gets;
+without it nothing can be compared. Ours is a window from samples to posterior, layers up to the one named; with weights
+drawn by lot where no bundle is named, which changes no time. Rounds alternate; the fastest of each counts, in CPU time.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import onnxruntime
 import torch
 
 from vocaffect.bundle import golden_signal
+from vocaffect.encoders.store import place_of
 from vocaffect.export import to_onnx
 from vocaffect.features import FrontEnd
 from vocaffect.models import Network, build_model
@@ -52,10 +53,13 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, default=place_of("moonshine-base"))
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--recognizer", type=Path)
     given = parser.parse_args()
+    if not given.encoder.is_file():
+        print(f"left out: there is no {given.encoder}, get it by `vocaffect encoders fetch moonshine-base`")
+        return
     samples = golden_signal(WINDOW_S)[None]
     one = runner(str(given.recognizer) if given.recognizer else drawn(given.layers), samples)
     other = runner(str(given.encoder), samples)

@@ -68,7 +68,7 @@ class ByteLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        pairs = F.pad(weight.detach().abs(), (0, weight.shape[1] % 2)).unflatten(1, (-1, 2)).sum(2)
+        pairs = F.pad(weight.detach().abs(), (0, weight.shape[1] % 2)).reshape(len(weight), -1, 2).sum(2)
         scale = pairs.amax(1).clamp(min=1e-12) / LEVELS
         values = (weight.detach() / scale[:, None]).round()
         self.register_buffer("weight", values.T.contiguous().to(torch.int8))
