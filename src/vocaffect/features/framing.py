@@ -67,7 +67,8 @@ class Framing(nn.Module):
     def rest(self, buffer: Tensor) -> Tensor:
         """What later frames still need of a buffer; ``win - hop`` samples after whole hops, which a graph is given."""
         if torch.compiler.is_exporting():
-            return buffer[:, :, self.hop - self.win :]
+            kept = self.win - self.hop
+            return buffer[:, :, -kept:] if kept else buffer[:, :, :0]
         return buffer[:, :, self.num_frames(buffer) * self.hop :]
 
     def mean_square(self, buffer: Tensor, frames: Tensor) -> Tensor:
