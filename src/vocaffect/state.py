@@ -33,14 +33,14 @@ def refill(state: State, tensors: Mapping[str, Tensor], prefix: str = "") -> Sta
 
 
 def pack(state: tuple[Any, ...]) -> Tensor:
-    """All tensors of a state side by side, ``(batch, 1, size)``."""
-    return torch.cat([_row(tensor) for _, tensor in walk(state) if tensor.numel()], dim=2)
+    """All tensors of a state side by side, ``(batch, size)``."""
+    return torch.cat([_row(tensor) for _, tensor in walk(state) if tensor.numel()], dim=2)[:, 0]
 
 
 def unpack(state: State, packed: Tensor) -> State:
     """A state of the same shape as ``state`` with another batch's values, as `pack` laid them side by side."""
     tensors = dict(walk(state))
-    parts = torch.split(packed, [tensor.shape[1:].numel() for tensor in tensors.values()], dim=2)
+    parts = torch.split(packed[:, None], [tensor.shape[1:].numel() for tensor in tensors.values()], dim=2)
     shaped = (
         part if _is_row(tensor) else torch.unflatten(part[:, 0], 1, tensor.shape[1:])
         for part, tensor in zip(parts, tensors.values(), strict=True)
