@@ -73,7 +73,7 @@ def test_window_posteriors_follow_the_rule(window: Recognizer, seconds: float) -
     samples = noise(seconds)
     trace = window.posterior(samples)
     np.testing.assert_allclose(trace.posterior, window_posterior_by_hand(window, samples), atol=1e-6)
-    np.testing.assert_allclose(window.decide(samples), trace.posterior, atol=1e-6)
+    np.testing.assert_allclose(window.decide(samples).posterior, trace.posterior, atol=1e-6)
     assert trace.active.shape == (len(trace.posteriors),)
 
 

@@ -197,7 +197,7 @@ class LiveTeachers:
 
     def _ask(self, recognizer: Recognizer, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         whole = np.pad(samples, (0, max(recognizer.card.hop - len(samples), 0)))
-        posterior = recognizer.decide(whole)
+        posterior = recognizer.decide(whole).posterior
         return Posteriors(tuple(recognizer.labels), ("",), ("",), posterior[None]).over(self.labels)
 
 

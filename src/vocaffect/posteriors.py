@@ -172,7 +172,7 @@ def hear(
         for done, utterance in enumerate(manifest, 1):
             if utterance.sha256 not in known:
                 samples = read_clip(manifest.audio_path(utterance)).samples
-                known[utterance.sha256] = recognizer.decide(samples)
+                known[utterance.sha256] = recognizer.decide(samples).posterior
             if kept is not None and monotonic() - saved > SAVE_S:
                 _keep(kept, labels, known, digest)
                 saved = monotonic()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,13 @@ class Trace:
     active: NDArray[np.float32]
     posterior: NDArray[np.float32]
     voice: VoiceProfile | None = None
+
+
+class Decision(NamedTuple):
+    """What a recogniser thinks of one utterance, posterior (num_labels,), and what it knows of the voice afterwards."""
+
+    posterior: NDArray[np.float32]
+    voice: VoiceProfile | None
 
 
 @dataclass(frozen=True)
@@ -201,20 +208,23 @@ class Recognizer:
         after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
         return Trace(posteriors, active, posteriors[-1], after)
 
-    def decide(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> NDArray[np.float32]:
-        """The posterior (num_labels,) that `posterior` ends with, without what led to it where that costs time.
+    def decide(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> Decision:
+        """What `posterior` ends with, without what led to it where that costs time.
 
         Raises:
             VocaffectError: as `posterior`.
         """
         end = len(samples) // self.card.hop * self.card.hop
         if self.card.streaming == "frame" or not 0 < end <= self.card.window_samples:
-            return self.posterior(samples, voice).posterior
+            trace = self.posterior(samples, voice)
+            return Decision(trace.posterior, trace.voice)
         utterance = WindowUtterance(self.card, None if voice is None else voice.for_card(self.card))
         utterance.skip(samples[:end])
         work = utterance.plan_end(end)
         assert work is not None
-        return softmax(utterance.complete(self.step([work])[0]).logits[-1], self.card.temperature)
+        logits = utterance.complete(self.step([work])[0]).logits[-1]
+        after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
+        return Decision(softmax(logits, self.card.temperature), after)
 
     def enrol(self, source: Source, label: str = "neutral", voice: VoiceProfile | None = None) -> VoiceProfile:
         """Get to know a voice by a clip that is known to express a label.
@@ -259,14 +269,14 @@ class Recognizer:
         if tell is not None:
             tell(part, 1.0)
         segments = tuple(update.ended for update in updates if update.ended is not None)
-        trace = self.posterior(samples, voice) if segments else None
+        decision = self.decide(samples, voice) if segments else None
         return Recognition(
             tuple(self.labels),
-            None if trace is None else trace.posterior,
+            None if decision is None else decision.posterior,
             segments,
             len(samples) / SAMPLE_RATE,
-            trace is not None and is_uncertain(self.card, trace.posterior),
-            voice if trace is None else trace.voice,
+            decision is not None and is_uncertain(self.card, decision.posterior),
+            voice if decision is None else decision.voice,
         )
 
     def _answer(self, requests: Sequence[Request]) -> list[Answer]:

@@ -89,7 +89,7 @@ def hear(recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Map
         _log(trace.posterior),
         {seconds: _log(trace.posteriors[_frame_at(trace, recognizer, seconds)]) for seconds in SECONDS},
         {
-            name: _log(recognizer.decide(spoil(samples, np.random.default_rng(seed))))
+            name: _log(recognizer.decide(spoil(samples, np.random.default_rng(seed))).posterior)
             for name, spoil in conditions.items()
         },
         np.array([run.labels.index(label) if label in run.labels else -1 for label in shown], np.int64),
