@@ -18,9 +18,9 @@ from vocaffect.merging import Combine
 from vocaffect.metrics import fit_temperature
 from vocaffect.packing import MODEL, bundle_of
 from vocaffect.posteriors import hear
-from vocaffect.recipe import Ensemble
 from vocaffect.recognizer import Recognizer
 from vocaffect.runs import Run, fold_folders, open_run
+from vocaffect.sections import Ensemble
 from vocaffect.splits import Split
 from vocaffect.training import checkpoint
 

@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 )
 
 from vocaffect.bundle import golden_signal
-from vocaffect.server import protocol, session
+from vocaffect.server import protocol, refusals, session
 from vocaffect.server.catalogue import Catalogue
-from vocaffect.server.protocol import ProtocolError
+from vocaffect.server.refusals import ProtocolError
 
 EXAMPLES, STEPS = 260, 50
 
@@ -84,7 +84,7 @@ class Client(RuleBasedStateMachine):
     def refused(self, error: Exception) -> None:
         """The end, with a sentence and a code of the protocol."""
         assert isinstance(error, ProtocolError)
-        assert error.code in protocol.STATUS
+        assert error.code in refusals.STATUS
         assert len(error.message) > 10
         self.over = True
 

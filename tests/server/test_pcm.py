@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vocaffect.server.pcm import PcmReader
-from vocaffect.server.protocol import ProtocolError
+from vocaffect.server.refusals import ProtocolError
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8))

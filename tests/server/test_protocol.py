@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from vocaffect.server import protocol, records
+from vocaffect.server import protocol, records, refusals
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -49,8 +49,8 @@ def test_every_example_of_the_document_is_a_message(example: dict[str, object]) 
 
 def test_the_document_shows_every_message_and_every_error() -> None:
     assert {example["type"] for example in EXAMPLES} == set(MESSAGES)
-    for code in get_args(protocol.ErrorCode):
-        status, close = protocol.STATUS[code]
+    for code in get_args(refusals.ErrorCode):
+        status, close = refusals.STATUS[code]
         assert f"| `{code}` | {status} | {close} |" in DOCUMENT
 
 
@@ -67,7 +67,7 @@ def test_the_document_shows_every_message_and_every_error() -> None:
     ],
 )
 def test_text_that_is_no_message_is_refused_with_its_fault(text: str, reason: str) -> None:
-    with pytest.raises(protocol.ProtocolError, match="not a message of the protocol") as caught:
+    with pytest.raises(refusals.ProtocolError, match="not a message of the protocol") as caught:
         protocol.parse_client(text)
     assert reason in caught.value.message
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from vocaffect.server import protocol
+from vocaffect.server import protocol, refusals
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.protocol import Reply
 from vocaffect.server.session import Phase, Session, answer
@@ -148,9 +148,9 @@ def test_nothing_may_follow_the_end(catalogue: Catalogue) -> None:
     session = Session(catalogue, max_stream_s=60)
     session.text(json.dumps(HELLO))
     session.text('{"type":"end"}')
-    with pytest.raises(protocol.ProtocolError, match="after 'end'"):
+    with pytest.raises(refusals.ProtocolError, match="after 'end'"):
         session.binary(b"\0\0")
-    with pytest.raises(protocol.ProtocolError, match="wait for the summary"):
+    with pytest.raises(refusals.ProtocolError, match="wait for the summary"):
         session.text('{"type":"end"}')
 
 
@@ -177,7 +177,7 @@ def test_bad_audio_of_one_session_leaves_the_others_alone(catalogue: Catalogue) 
     fine, refused = answer([good, bad])
     assert isinstance(fine, list)
     assert [type(reply) for reply in fine] == [protocol.Update]
-    assert isinstance(refused, protocol.ProtocolError)
+    assert isinstance(refused, refusals.ProtocolError)
     assert refused.code == "bad_audio"
 
 
@@ -198,14 +198,14 @@ REFUSED: dict[str, tuple[list[str | bytes], str]] = {
 
 @pytest.mark.parametrize(("messages", "code"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_out_of_turn_ends_with_a_typed_error(
-    address: str, connect: Connect, messages: list[str | bytes], code: protocol.ErrorCode
+    address: str, connect: Connect, messages: list[str | bytes], code: refusals.ErrorCode
 ) -> None:
     with connect(address) as socket:
         for message in messages:
             socket.send(message)
         *_, last = list(_until_closed(socket))
         assert (last["type"], last["code"]) == ("error", code)
-        assert socket.close_code == protocol.STATUS[code][1]
+        assert socket.close_code == refusals.STATUS[code][1]
 
 
 def test_a_socket_carries_the_whole_conversation(

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vocaffect.recognizer import Recognizer
-from vocaffect.server import protocol
+from vocaffect.server import protocol, refusals
 from vocaffect.server.catalogue import Catalogue
 from vocaffect.server.session import Session, answer
 
@@ -68,10 +68,10 @@ def test_a_new_voice_is_not_taken_for_the_one_before(catalogue: Catalogue, speec
     "profile", ["", "{}", "[1]", '{"format": "vocaffect-voice-1", "recognizer": "a", "digest": "b"}']
 )
 def test_what_is_no_profile_is_refused(catalogue: Catalogue, profile: str) -> None:
-    with pytest.raises(protocol.ProtocolError, match="voice"):
+    with pytest.raises(refusals.ProtocolError, match="voice"):
         Session(catalogue, max_stream_s=600).text(json.dumps({**HELLO, "voice": profile}))
     session = Session(catalogue, max_stream_s=600)
     session.text(json.dumps(HELLO))
     session.text(json.dumps({"type": "voice", "profile": profile}))
     [refused] = answer([session])
-    assert isinstance(refused, protocol.ProtocolError)
+    assert isinstance(refused, refusals.ProtocolError)

@@ -23,7 +23,8 @@ from vocaffect.server.gate import Gate
 from vocaffect.server.metrics import Metrics
 from vocaffect.server.offers import router as offers_router
 from vocaffect.server.page import STATIC, add_page
-from vocaffect.server.protocol import STATUS, ErrorCode, ErrorMessage, ProtocolError
+from vocaffect.server.protocol import ErrorMessage
+from vocaffect.server.refusals import STATUS, ErrorCode, ProtocolError
 from vocaffect.server.resources import Resources
 from vocaffect.server.saving import router as saving_router
 from vocaffect.server.settings import Settings

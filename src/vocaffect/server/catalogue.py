@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.recognizer import Recognizer
-from vocaffect.server.protocol import ProtocolError, RecognizerCard, RecognizerInfo
+from vocaffect.server.protocol import RecognizerCard, RecognizerInfo
+from vocaffect.server.refusals import ProtocolError
 
 
 class Catalogue:

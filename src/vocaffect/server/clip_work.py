@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from vocaffect.errors import VocaffectError
-from vocaffect.server.protocol import ProtocolError
+from vocaffect.server.refusals import ProtocolError
 
 T = TypeVar("T")
 

@@ -8,15 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from vocaffect.server.protocol import (
-    Batch,
-    BatchItem,
-    ErrorMessage,
-    Message,
-    Progress,
-    ProtocolError,
-    Recognition,
-)
+from vocaffect.server.protocol import Batch, BatchItem, ErrorMessage, Message, Progress, Recognition
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.resources import Resources, resources_of
 from vocaffect.server.uploads import Upload, uploads
 from vocaffect.server.whole import Tell, recognize_clip

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from vocaffect.errors import VocaffectError
 from vocaffect.recognizer import Recognizer
 from vocaffect.server.metrics import Metrics
-from vocaffect.server.protocol import ProtocolError, Reply
+from vocaffect.server.protocol import Reply
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.session import TURN_S, Phase, Session, answer
 from vocaffect.server.settings import Settings
 from vocaffect.server.tokens import is_loopback

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vocaffect.server.metrics import Metrics
-from vocaffect.server.protocol import STATUS, ErrorMessage, ProtocolError
+from vocaffect.server.protocol import ErrorMessage
+from vocaffect.server.refusals import STATUS, ProtocolError
 from vocaffect.server.settings import Settings
 from vocaffect.server.tokens import COOKIE, is_address, is_loopback, is_token, may_enter, sealed, set_cookie
 

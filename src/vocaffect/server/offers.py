@@ -12,7 +12,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from vocaffect import __version__
 from vocaffect.server.catalogue import describe_fully
 from vocaffect.server.clips import ERRORS
-from vocaffect.server.protocol import Health, ProtocolError, Readiness, RecognizerList, ServerInfo
+from vocaffect.server.protocol import Health, Readiness, RecognizerList, ServerInfo
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.resources import resources_of
 from vocaffect.voice_activity import NETWORK
 

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vocaffect.server.protocol import ProtocolError
+from vocaffect.server.refusals import ProtocolError
 
 
 class PcmReader:

@@ -13,8 +13,9 @@ from starlette.responses import Response, StreamingResponse
 
 from vocaffect.server.clips import ERRORS, plain_body
 from vocaffect.server.exports import MEDIA, Format, export, to_flac, write_clips
-from vocaffect.server.protocol import Message, ProtocolError
+from vocaffect.server.protocol import Message
 from vocaffect.server.records import Correction, Deleted, Save, Saved, SavedList
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.resources import resources_of
 from vocaffect.server.store import Store
 from vocaffect.server.tokens import cookies, set_cookie

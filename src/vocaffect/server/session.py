@@ -17,7 +17,8 @@ from vocaffect.recognizer import Recognizer
 from vocaffect.server import protocol
 from vocaffect.server.catalogue import Catalogue, describe
 from vocaffect.server.pcm import PcmReader
-from vocaffect.server.protocol import ProtocolError, Reply
+from vocaffect.server.protocol import Reply
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.views import Seen, segment_message, update_message
 from vocaffect.units import SAMPLE_RATE
 from vocaffect.voices import VoiceProfile

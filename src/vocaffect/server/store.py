@@ -9,8 +9,8 @@ from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from vocaffect.server.database import Database
-from vocaffect.server.protocol import ProtocolError
 from vocaffect.server.records import Save, Saved, SavedList, SavedSegment
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.tables import AudioRow, SegmentRow, SessionRow
 
 

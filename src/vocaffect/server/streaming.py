@@ -7,7 +7,8 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from vocaffect.errors import VocaffectError
 from vocaffect.server.engine import Engine, Live, told
-from vocaffect.server.protocol import STATUS, ErrorMessage, ProtocolError, parse_hello
+from vocaffect.server.protocol import ErrorMessage, parse_hello
+from vocaffect.server.refusals import STATUS, ProtocolError
 from vocaffect.server.resources import Resources, resources_of
 from vocaffect.server.session import Phase, Session
 from vocaffect.server.settings import Settings

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from vocaffect.server.protocol import ProtocolError
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.settings import Settings
 
 NAMELESS = "the clip"
