@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vocaffect import augment, encoders
+from vocaffect import augment, encoders, models
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network
@@ -77,7 +77,7 @@ class Take(Extraction):
         return super().settings() | {"stem": self.network.model.stem_settings(), "augment": happens}
 
     def code(self) -> list[Path]:
-        """The files of encoders, of the model, and of augmentation where there is any."""
-        packages = [encoders, *([augment] if self.number else [])]
+        """The files of encoders, of models, and of augmentation where there is any."""
+        packages = [encoders, models, *([augment] if self.number else [])]
         files = [path for package in packages for path in Path(str(package.__file__)).parent.glob("*.py")]
         return [*files, Path(inspect.getfile(type(self.network.model)))]

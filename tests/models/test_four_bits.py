@@ -1,4 +1,4 @@
-"""Four bits: near what they stand for, whole numbers in a byte, half a byte in a file."""
+"""Four bits: near what they stand for, multiplied without rounding, half a byte in a file."""
 
 import numpy as np
 import onnxruntime
@@ -28,7 +28,7 @@ def test_what_is_multiplied_is_what_was_rounded() -> None:
     assert steps.abs().max() <= 7
     assert factors.min() >= 1
     assert factors.max() <= 18
-    held = (NibbleLinear(weight, None).weight.float() - 128).T * column[:, 0]
+    held = NibbleLinear(weight, None).weight.T
     assert torch.allclose(held, (steps * factors * column).flatten(1)[:, :300], atol=1e-6)
     assert (held - weight).norm() < 0.1 * weight.norm()
 
@@ -38,8 +38,7 @@ def test_small_blocks_keep_their_precision_beside_large_ones() -> None:
     weight = noise(8, 64)
     weight[:, :32] *= 0.1
     held = NibbleLinear(weight, None)
-    found = (held.weight.float() - 128).T * held.scale[:, None]
-    assert (found - weight)[:, :32].norm() < 0.2 * weight[:, :32].norm()
+    assert (held.weight.T - weight)[:, :32].norm() < 0.2 * weight[:, :32].norm()
 
 
 @torch.inference_mode()
@@ -47,7 +46,7 @@ def test_weights_that_four_bits_hold_are_exact() -> None:
     weight = noise(16, 64).mul(3).round().clamp(-7, 7)
     weight[:, ::32] = 7
     held = NibbleLinear(0.3 * weight, None)
-    assert torch.allclose((held.weight.float() - 128).T * held.scale[:, None], 0.3 * weight, atol=1e-5)
+    assert torch.allclose(held.weight.T, 0.3 * weight, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -65,7 +64,7 @@ def test_a_graph_computes_the_same_from_half_a_byte_a_weight() -> None:
         nibbles, frames = in_four_bits(network), noise(3, 40, 50)
         expected = nibbles(frames)
     assert isinstance(nibbles[0], ByteConv)
-    assert has_eight_bits(nibbles)
+    assert not has_eight_bits(nibbles), "no product is rounded, so the file has to answer as closely as any"
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.onnx.export(nibbles, (frames,), dynamo=True, verbose=False, dynamic_shapes=({0: batch},))
     assert program is not None
@@ -73,4 +72,4 @@ def test_a_graph_computes_the_same_from_half_a_byte_a_weight() -> None:
     assert sum(len(tensor.raw_data) for tensor in model.graph.initializer) < 0.6 * (64 * 280 + 300 * 960)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: frames.numpy()})[0]
-    assert np.abs(found - expected.numpy()).max() < 1e-2 * expected.abs().max()
+    assert np.abs(found - expected.numpy()).max() < 1e-5 * expected.abs().max()

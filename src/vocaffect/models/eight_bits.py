@@ -105,7 +105,7 @@ class ByteConv(nn.Module):
     def __init__(self, conv: nn.Conv1d) -> None:
         super().__init__()
         self.width, self.stride, self.padding = conv.kernel_size[0], conv.stride[0], int(conv.padding[0])
-        self.linear = ByteLinear(conv.weight.transpose(1, 2).flatten(1), conv.bias)
+        self.linear: nn.Module = ByteLinear(conv.weight.transpose(1, 2).flatten(1), conv.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames ``(batch, in_channels, num_frames)`` to ``(batch, out_channels, fewer frames)``."""

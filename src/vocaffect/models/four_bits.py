@@ -1,9 +1,11 @@
-"""Weights in four bits on disk that are multiplied in eight: an eighth of float32's size at the speed of bytes.
+"""Weights in four bits on disk that are multiplied in float32: an eighth of its size, and no product is rounded.
 
 A weight is ``step * block * column``: a whole step from -7 to 7, a whole factor from 1 to 18 for each 32 inputs of an
-output, and one number for each output. Step and block together are a byte, so the product is that of
-`vocaffect.models.eight_bits.ByteLinear`; a graph holds the factor of a block behind its steps, two to a byte, which
+output, and one number for each output. A graph holds the factor of a block behind its steps, two to a byte, which
 onnxruntime multiplies out once, when it opens the file.
+
+Products of eight bits would be faster, but what a causal encoder says would then hang on how a signal was cut: a sum's
+last bit decides how a vector is rounded, and the next frames hear that.
 
 Blocks of 32 with whole factors are what Dettmers T et al. (2023), arXiv:2305.14314, call double quantisation, here with
 evenly spaced steps. Nothing here learns.
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocaffect.models.eight_bits import LEVELS, SMALLEST, ZERO, ByteConv, ByteLinear, is_plain
+from vocaffect.models.eight_bits import LEVELS, SMALLEST, ByteConv, is_plain
 
 BLOCK, STEPS = 32, 7
 FACTORS = LEVELS // STEPS
@@ -64,7 +66,7 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return steps, factors, column
 
 
-class NibbleLinear(ByteLinear):
+class NibbleLinear(nn.Module):
     """A linear layer whose weights take four bits, and an eighth of one for their blocks.
 
     Args:
@@ -73,10 +75,12 @@ class NibbleLinear(ByteLinear):
     """
 
     blocks: Tensor
+    scale: Tensor
+    bias: Tensor | None
     _unpacked: Tensor | None = None
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.in_features = weight.shape[1]
         steps, factors, column = rounded(weight)
         nibbles = (steps + 8).to(torch.uint8)
@@ -86,20 +90,25 @@ class NibbleLinear(ByteLinear):
         self.register_buffer("scale", column.flatten())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows ``(..., in_features)`` to ``(..., out_features)``."""
+        product = rows @ (self.weight if torch.compiler.is_exporting() else self._once())
+        return product if self.bias is None else product + self.bias
+
     @property
-    def weight(self) -> Tensor:  # type: ignore[override]
-        """The weights in bytes around 128, ``(in_features, out_features)``, as `ByteLinear` has them."""
+    def weight(self) -> Tensor:
+        """The weights, ``(in_features, out_features)``."""
         blocks = self.blocks.float()  # operators on bytes are few in onnxruntime
         pairs, factors = blocks[..., :-1], blocks[..., -1:]
         high = torch.floor(pairs / 16)
         steps = torch.cat([pairs - 16 * high, high], 2) - 8
-        values: Tensor = (steps * factors + ZERO).flatten(1)[:, : self.in_features]
-        return values.T.to(torch.uint8)
+        values: Tensor = (steps * factors).flatten(1)[:, : self.in_features] * self.scale[:, None]
+        return values.T
 
-    def _centred(self) -> Tensor:
-        """Unpacked once, until other weights are loaded."""
+    def _once(self) -> Tensor:
+        """The weights, unpacked once until others are loaded."""
         if self._unpacked is None or self._unpacked.to(self.scale) is not self._unpacked:
-            self._unpacked = self.weight.to(self.scale.dtype) - ZERO
+            self._unpacked = self.weight.to(self.scale.dtype).contiguous()
         return self._unpacked
 
     def _load_from_state_dict(self, *given: Any) -> None:
