@@ -48,8 +48,9 @@ def list_models(
     table = new_table(*COLUMNS, numbers="parameters multiply-adds/s latency")
     for name in model_names():
         model = _model(name, frontend.num_features, recipe)
-        size = frontend.hop if model.hears == "waveform" else frontend.num_features
-        found = cost(model, size, frontend.hop, window.length_s, window.hop_s)
+        hop = model.hop or frontend.hop
+        size = hop if model.hears == "waveform" else frontend.num_features
+        found = cost(model, size, hop, window.length_s, window.hop_s)
         table.add_row(name, *_cells(found, recipe), (type(model).__doc__ or "").partition("\n")[0])
     show(table)
 
