@@ -11,6 +11,8 @@ from vocaffect.models.registry import Model, num_parameters
 from vocaffect.units import SAMPLE_RATE, exact_div, samples_to_seconds, seconds_to_samples
 
 TRACED_FRAMES = 50
+SEEN = 1e-3
+"""What share of the largest difference between two decisions is one, and not rounding."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ def multiply_adds(model: Model, num_features: int, num_frames: int) -> int:
 def delay(model: Model, num_features: int) -> int:
     """How many frames after a frame the first decision stands that depends on it; below 0, a model looks ahead.
 
-    What depends on a number that is none is none itself: the first decision to become one tells.
+    Found out from two signals that part at a frame: the first decisions that differ tell.
     """
-    features = torch.zeros(1, 2 * TRACED_FRAMES, num_features)
-    features[:, TRACED_FRAMES:] = torch.nan
+    rng = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(1, 2 * TRACED_FRAMES, num_features, generator=rng) for _ in range(2))
+    other[:, :TRACED_FRAMES] = one[:, :TRACED_FRAMES]
+    model = copy.deepcopy(model).eval()
     with torch.inference_mode():
-        logits, _ = copy.deepcopy(model).eval()(features, torch.ones_like(features[..., :1]), None)
-    reached = logits[0].isnan().any(-1).to(torch.int8)
+        first, second = (model(given, torch.ones_like(given[..., :1]), None)[0][0] for given in (one, other))
+    difference = (first - second).abs().amax(-1)
+    reached = (difference > SEEN * difference.max()).to(torch.int8)
     return int(reached.argmax()) - TRACED_FRAMES
