@@ -116,7 +116,7 @@ def test_the_version_is_one() -> None:
 def test_a_shipped_recogniser_is_small_and_says_what_it_is(name: str) -> None:
     path = BUNDLES / f"{name}.onnx"
     card = read_card(path)
-    assert path.stat().st_size <= 5_000_000
+    assert path.stat().st_size <= (15_000_000 if name == "accurate" else 5_000_000)
     assert card.name == name
     assert card.metrics["speaker_disjoint"] is True
     assert card.metrics["uar"]["low"] < card.metrics["uar"]["value"] < card.metrics["uar"]["high"]

@@ -21,14 +21,16 @@ def shipped(request: pytest.FixtureRequest) -> Recognizer:
     return Recognizer.load(request.param)
 
 
-def test_there_is_one_and_it_is_the_default() -> None:
-    assert "live" in shipped_names()
+def test_one_is_for_streams_and_one_for_files() -> None:
+    assert {"accurate", "live"} <= set(shipped_names())
     assert resolve("default") == resolve("live")
+    assert Recognizer.load("live").card.streaming == "frame"
+    assert Recognizer.load("accurate").learns_voices
 
 
 def test_it_is_small_and_says_what_it_is(shipped: Recognizer) -> None:
     card = shipped.card
-    assert resolve(card.name).stat().st_size <= 5_000_000
+    assert resolve(card.name).stat().st_size <= (15_000_000 if card.name == "accurate" else 5_000_000)
     assert card.labels == list(EMOTIONS)
     assert "CC BY-NC-SA 4.0" in card.licence.data
     assert "work" in card.intended_use

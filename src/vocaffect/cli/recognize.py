@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def recognize(
     files: Annotated[list[str], typer.Argument(help="Audio files, folders of them, or patterns like 'calls/*.wav'.")],
-    recognizer: RecognizerName = "default",
+    recognizer: RecognizerName = "accurate",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each file.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A CSV table, one row for each file.")] = False,
     session: Annotated[
