@@ -4,7 +4,7 @@
 
 CPU seconds (user and system) of each process from start to end, as the operating system counts them; the two take
 turns, and the ratio is the median over rounds. Ours is asked for `live`, an LSTM too. The script loads the clip,
-computes 13 MFCCs with librosa, and runs an LSTM of the same size in torch; its weights are random, which costs the same.
+computes 13 MFCCs with librosa, and runs an LSTM of the same size in torch; its weights are random, which costs as much.
 """
 
 import os
