@@ -73,6 +73,7 @@ def test_a_voice_is_heard_shown_and_listed_and_silence_stays_silence(
     assert row[2].split(",")[0] in claims
     assert page.evaluate(HUES) > 100  # the heat-map of features has many shades, all else only a few colours
     assert re.search(r"sees: \d+ features", page.evaluate("document.querySelector('#panel-live').innerText"))
+    page.wait("document.querySelector('#panel-live audio').duration > 0")
     assert page.evaluate("document.querySelector('#panel-live audio').duration") > VOICE_S
     assert page.log == []
 

@@ -38,13 +38,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small() -> Callable[..., Recipe]:
-    """A recipe for `corpus`; keyword-like changes as in ``--set``."""
+    """A recipe for `corpus`; keyword-like changes as in ``--set``. In float32, whatever the processor can do."""
 
     def recipe(*changes: str) -> Recipe:
         content = {
             "data": {"corpus": "folder", "protocol": "speaker-kfold"},
             "model": {"name": "lstm", "hidden_size": 16, "num_layers": 1},
-            "training": {"batch_size": 8, "learning_rate": 0.02, "max_epochs": 4, "workers": 0},
+            "training": {"batch_size": 8, "learning_rate": 0.02, "max_epochs": 4, "workers": 0, "amp": "off"},
         }
         return make_recipe(content, changes)
 

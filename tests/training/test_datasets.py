@@ -158,6 +158,8 @@ def test_a_stream_holds_a_few_batches_however_large_the_corpus_is(tmp_path: Path
     def heard(kind: type[EmotionDataset]) -> int:
         return sum(len(batch.targets) for batch in loader(kind(shards, LABELS), 4, 1, True, 0, buffer=10).batches)
 
+    assert heard(StreamingEmotionDataset) == 40, "nor what is imported with the first batch"
+
     def peak(work: Callable[[], int]) -> int:
         tracemalloc.start()
         try:

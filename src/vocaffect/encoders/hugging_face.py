@@ -161,7 +161,7 @@ class WhisperEncoder(Encoder):
 
     def _mel(self, samples: Tensor) -> Tensor:
         """Log mel energies as Whisper hears them, ``(batch, num_mels, num_frames)``; beyond the ends lie zeros."""
-        power = self.spectrum.of_signal(F.pad(samples, (WHISPER_WIN // 2, WHISPER_WIN // 2 - 1)), WHISPER_HOP)
+        power = self.spectrum.of_signal(F.pad(samples, (WHISPER_WIN // 2, WHISPER_WIN // 2 - 1))[:, None], WHISPER_HOP)
         log = torch.log10((power @ self.mel.filters).clamp(min=1e-10))
         loudest = log.amax((1, 2), keepdim=True)
         return (torch.maximum(log, loudest - 8) / 4 + 1).transpose(1, 2)
