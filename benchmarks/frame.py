@@ -18,7 +18,7 @@ from vocaffect.bundle import golden_signal
 from vocaffect.features import FrontEnd
 from vocaffect.models import Network, build_model
 from vocaffect.recognizer import Recognizer
-from vocaffect.utterance import fresh_state, softmax
+from vocaffect.utterance import fresh_state
 
 ROUNDS, FRAMES = 15, 300
 
@@ -30,7 +30,7 @@ def ours(name: str) -> Callable[[np.ndarray], object]:
     def step(samples: np.ndarray) -> object:
         output = recognizer.run(samples, state["now"])
         state["now"] = output.state
-        return softmax(output.logits, recognizer.card.temperature)
+        return output.posterior
 
     return step
 

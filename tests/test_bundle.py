@@ -14,6 +14,7 @@ from vocaffect.bundle import (
     BundleError,
     golden_signal,
     load_bundle,
+    make_golden,
     read_card,
     resolve,
     seal,
@@ -22,6 +23,7 @@ from vocaffect.bundle import (
     write_bundle,
 )
 from vocaffect.card import Card
+from vocaffect.hops import one_hop
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,57 @@ def test_graph_and_card_must_agree(toys: Any, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"disagree about next_state\.voice, state\.voice"):
         write_bundle(tmp_path / "x.onnx", toys().model, toys(lasting=True).card)
     assert not list(tmp_path.iterdir())
+
+
+def with_posterior(model: bytes, temperature: float) -> bytes:
+    """The toy's graph with an output more."""
+    graph = onnx.load_from_string(model)
+    [logits] = [value for value in graph.graph.output if value.name == "logits"]
+    posterior = onnx.ValueInfoProto()
+    posterior.CopyFrom(logits)
+    posterior.name = "posterior"
+    graph.graph.output.append(posterior)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(temperature, np.float32), "temperature"))
+    for kind, inputs, said in (
+        ("Div", ["logits", "temperature"], "calibrated"),
+        ("Softmax", ["calibrated"], "posterior"),
+    ):
+        graph.graph.node.append(onnx.helper.make_node(kind, inputs, [said]))
+    return bytes(graph.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["frame", "window"])
+def test_a_graph_may_compute_the_posterior_or_leave_it(toys: Any, tmp_path: Path, kind: str) -> None:
+    toy = toys(kind)
+    old = load_bundle(toy.write(tmp_path / "old.onnx"))
+    write_bundle(tmp_path / "new.onnx", with_posterior(toy.model, toy.card.temperature), toy.card)
+    new = load_bundle(tmp_path / "new.onnx")
+    assert (old.graph.says_posterior, new.graph.says_posterior) == (False, True)
+    signal = golden_signal(1.0)[None]
+    for ours, theirs in zip(new.run(signal)[:4], old.run(signal)[:4], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_posterior_at_another_temperature_is_refused(toy: Any, tmp_path: Path) -> None:
+    other = with_posterior(toy.model, 1.01 * toy.card.temperature)
+    kept = toy.card.model_copy(update={"golden": make_golden(other, toy.card)})
+    with pytest.raises(BundleError, match="disagree about the temperature"):
+        write_bundle(tmp_path / "x.onnx", other, kept)
+
+
+def test_a_hop_is_run_alone_only_if_that_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit: one of a hop's constants is moved by less than what shows in a posterior."""
+
+    def other(model: bytes) -> bytes:
+        step = onnx.load_from_string(one_hop(model) or b"")
+        [bias] = [tensor for tensor in step.graph.initializer if tensor.name.endswith("fc.bias")]
+        moved = onnx.numpy_helper.to_array(bias) + np.float32(1e-6)
+        bias.CopyFrom(onnx.numpy_helper.from_array(moved, bias.name))
+        return bytes(step.SerializeToString())
+
+    assert load_bundle(resolve("live")).hop is not None
+    monkeypatch.setattr(bundle, "one_hop", other)
+    assert load_bundle(resolve("live")).hop is None
 
 
 def test_a_graph_that_onnxruntime_does_not_know(toy: Any, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from vocaffect.recognizer import Recognizer
-from vocaffect.utterance import Output
+from vocaffect.utterance import Output, softmax
 from vocaffect.verification import verify
 
 
@@ -22,24 +23,34 @@ def test_a_recogniser_that_keeps_every_promise(toy: Any, tmp_path: Path) -> None
 
 BROKEN: dict[str, tuple[Callable[[Output, int], Output], list[str]]] = {
     "forgets its state": (
-        lambda output, rows: replace(output, state={name: 0 * value for name, value in output.state.items()}),
+        lambda output, rows: output._replace(state={name: 0 * value for name, value in output.state.items()}),
         ["offline vs frame by frame", "offline vs random chunks"],
     ),
     "mixes its batch": (
-        lambda output, rows: replace(output, logits=output.logits.mean(0, keepdims=True).repeat(rows, 0)),
+        lambda output, rows: saying(output, output.logits.mean(0, keepdims=True).repeat(rows, 0)),
         ["batch vs solo"],
     ),
-    "drifted": (lambda output, rows: replace(output, logits=output.logits * 1.5), ["golden vector"]),
+    "drifted": (lambda output, rows: saying(output, output.logits * 1.5), ["golden vector"]),
+    "is calibrated by another temperature": (
+        lambda output, rows: output._replace(posterior=softmax(output.logits, 1.0)),
+        ["golden vector", "posterior of its logits"],
+    ),
     "gives no numbers": (
-        lambda output, rows: replace(output, logits=output.logits * np.nan),
-        ["golden vector", "offline vs frame by frame", "offline vs random chunks", "batch vs solo"],
+        lambda output, rows: saying(output, output.logits * np.nan),
+        [
+            "golden vector",
+            "posterior of its logits",
+            "offline vs frame by frame",
+            "offline vs random chunks",
+            "batch vs solo",
+        ],
     ),
 }
 
 
-def replace(output: Output, **changes: Any) -> Output:
-    fields = {name: getattr(output, name) for name in ("logits", "features", "active", "state")}
-    return Output(**fields | changes)
+def saying(output: Output, logits: NDArray[np.float32]) -> Output:
+    """The same with other logits, and the posterior of these at the temperature of a toy."""
+    return output._replace(logits=logits, posterior=softmax(logits, 1.5))
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vocaffect.bundle import read_card, resolve
 from vocaffect.card import Card, StateSpec
 from vocaffect.stream import Stream, StreamOptions, Update
-from vocaffect.utterance import Output, Work
+from vocaffect.utterance import Output, Work, softmax
 from vocaffect.voice_activity import Heard, Hearing, VoiceActivity, VoiceOptions
 
 TARGET = Path(__file__).parent / "tests" / "twins.json"
@@ -136,7 +136,8 @@ def _run(card: Card, work: Work) -> Output:
         voice = np.concatenate([voices[:, -1:], work.state["voice"][:, 1:]], axis=1)
         logits = np.stack([0.02 * sums, 0.3 - 0.01 * voices, loud], axis=2)
         state = {"sum": sums[:, -1:].astype(np.float32), "voice": voice.astype(np.float32)}
-    return Output(logits.astype(np.float32), features.astype(np.float32), np.ones(loud.shape, np.float32), state)
+    said = logits.astype(np.float32), softmax(logits.astype(np.float32), card.temperature)
+    return Output(*said, features.astype(np.float32), np.ones(loud.shape, np.float32), state)
 
 
 def _update(update: Update) -> list[Any]:

@@ -1,16 +1,16 @@
 """One trained recogniser in one `.onnx` file: the card inside, its seal, and the checks made before use.
 
-The graph maps `samples (batch, num_samples)` and named state tensors onto `logits`, `features`, `active` and
-the next state. The card is one JSON text in the model's `metadata_props["vocaffect"]`. Its last field is a
-SHA-256 over the whole file with the digest itself read as zeros, so a flipped bit anywhere is found before
-onnxruntime parses a byte of it; that rule is the same in every format version.
+The graph maps `samples (batch, num_samples)` and named state tensors onto `logits`, `posterior`, `features`, `active`
+and the next state; older files have no `posterior`. The card is one JSON text in the model's
+`metadata_props["vocaffect"]`. Its last field is a SHA-256 over the whole file with the digest itself read as zeros, so
+a flipped bit anywhere is found before onnxruntime parses a byte of it; that rule is the same in every format version.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,8 @@ from pydantic import ValidationError
 from vocaffect.card import FORMAT_VERSION, NO_DIGEST, Card, Golden
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.files import atomic_path
+from vocaffect.hops import STEP, one_hop
+from vocaffect.protobuf import delimited, fields, varint
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 from vocaffect.utterance import Output, State, fresh_state, softmax
 
@@ -33,6 +35,8 @@ BUNDLES = Path(__file__).parent / "bundles"
 
 _SEALED = re.compile(rb'"digest":"sha256:([0-9a-f]{64})"\}\Z')
 _METADATA_PROPS = 14
+SAME = 1e-5
+"""How far the posterior that a graph computes may be from that of its logits."""
 
 
 class BundleError(VocaffectError):
@@ -40,34 +44,59 @@ class BundleError(VocaffectError):
 
 
 @dataclass(frozen=True)
+class Graph:
+    """An onnxruntime session, or what is as good; its inputs and outputs are called as a card says, behind a prefix."""
+
+    session: Any
+    states: list[str]
+    prefix: str = ""
+
+    def run(self, samples: NDArray[np.float32], state: State) -> list[NDArray[np.float32]]:
+        """The outputs in the order of `Output`, the next states last; no posterior where it `says_posterior` not."""
+        feed = {self._samples: samples}
+        for name, key in self._inputs:
+            feed[key] = state[name]
+        answers: list[NDArray[np.float32]] = self.session.run(self._wanted, feed)
+        return answers
+
+    @cached_property
+    def says_posterior(self) -> bool:
+        """Whether the graph computes the posterior, which older ones leave to others."""
+        return f"{self.prefix}posterior" in [node.name for node in self.session.get_outputs()]
+
+    @cached_property
+    def _samples(self) -> str:
+        return f"{self.prefix}samples"
+
+    @cached_property
+    def _inputs(self) -> list[tuple[str, str]]:
+        return [(name, f"{self.prefix}state.{name}") for name in self.states]
+
+    @cached_property
+    def _wanted(self) -> list[str]:
+        said = ["logits", *["posterior"] * self.says_posterior, "features", "active"]
+        return [self.prefix + name for name in [*said, *(f"next_state.{name}" for name in self.states)]]
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """A checked bundle: its card and the one onnxruntime session, or what is as good, that runs it."""
+    """A checked bundle: its card, its graph, and the graph of one hop if that can be run alone."""
 
     card: Card
-    session: Any
+    graph: Graph
     path: Path | None
+    hop: Graph | None = None
 
     def run(self, samples: NDArray[np.float32], state: State | None = None) -> Output:
         """Run the graph once on samples (batch, num_samples), from a fresh state if none is given."""
         if state is None:
             state = fresh_state(self.card, len(samples))
-        feed = {"samples": samples}
-        for name, key in self._inputs:
-            feed[key] = state[name]
-        logits, features, active, *following = self.session.run(self._wanted, feed)
-        return Output(logits, features, active, dict(zip(self._names, following, strict=True)))
-
-    @cached_property
-    def _inputs(self) -> list[tuple[str, str]]:
-        return [(name, f"state.{name}") for name in self._names]
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return [spec.name for spec in self.card.state]
-
-    @cached_property
-    def _wanted(self) -> list[str]:
-        return ["logits", "features", "active", *(f"next_state.{name}" for name in self._names)]
+        graph = self.graph if self.hop is None or samples.shape[1] != self.card.hop else self.hop
+        said = graph.run(samples, state)
+        if not graph.says_posterior:
+            said.insert(1, softmax(said[0], self.card.temperature))
+        logits, posterior, features, active, *following = said
+        return Output(logits, posterior, features, active, dict(zip(graph.states, following, strict=True)))
 
 
 def golden_signal(seconds: float) -> NDArray[np.float32]:
@@ -82,12 +111,12 @@ def golden_signal(seconds: float) -> NDArray[np.float32]:
 
 def make_golden(model: bytes, card: Card, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
     """The golden vector of an unsealed model: what it answers to `golden_signal(seconds)` here and now."""
-    return golden_of(Bundle(card, _open_session(model, "the model", 1, card), None), seconds, tolerance)
+    return golden_of(_opened(model, "the model", 1, card, None), seconds, tolerance)
 
 
 def golden_of(bundle: Bundle, seconds: float = 1.0, tolerance: float = 1e-3) -> Golden:
     """The golden vector of a bundle that is open."""
-    posterior = _golden_posterior(bundle, seconds)
+    _, posterior = _golden_answer(bundle, seconds)
     return Golden(seconds=seconds, posterior=[float(p) for p in posterior], tolerance=tolerance)
 
 
@@ -100,13 +129,13 @@ def seal(model: bytes, card: Card) -> bytes:
     return seal_fields(model, card.model_dump(mode="json"))
 
 
-def seal_fields(model: bytes, fields: Mapping[str, Any]) -> bytes:
+def seal_fields(model: bytes, card: Mapping[str, Any]) -> bytes:
     """Like `seal`, for card fields that nobody has checked."""
-    body = b"".join(model[start:end] for start, end, value in _top_fields(model) if _card_text(value) is None)
-    others = {name: value for name, value in fields.items() if name != "digest"}
+    body = b"".join(model[start:end] for start, end, value in _entries(model) if _card_text(value) is None)
+    others = {name: value for name, value in card.items() if name != "digest"}
     text = json.dumps({**others, "digest": NO_DIGEST}, separators=(",", ":"))
-    entry = _delimited(1, METADATA_KEY.encode()) + _delimited(2, text.encode())
-    blank = body + _delimited(_METADATA_PROPS, entry)
+    entry = delimited(1, METADATA_KEY.encode()) + delimited(2, text.encode())
+    blank = body + delimited(_METADATA_PROPS, entry)
     digest = hashlib.sha256(blank).hexdigest().encode()
     return blank[: -len(digest) - 2] + digest + blank[-2:]
 
@@ -117,7 +146,7 @@ def unseal(data: bytes, name: str = "the bundle") -> Card:
     Raises:
         BundleError: as `read_card`; `name` is how the message calls the bundle.
     """
-    texts = [text for _, _, value in _top_fields(data, name) if (text := _card_text(value)) is not None]
+    texts = [text for _, _, value in _entries(data, name) if (text := _card_text(value)) is not None]
     sealed = _SEALED.search(texts[0]) if len(texts) == 1 else None
     if sealed is None:
         raise BundleError(f"{name} is no vocaffect bundle or is cut short; copy it again or export it again")
@@ -187,18 +216,45 @@ def load_bundle(path: Path | str, *, threads: int = 1) -> Bundle:
 
 def _open(data: bytes, path: Path, threads: int) -> Bundle:
     card = unseal(data, str(path))
-    bundle = Bundle(card, _open_session(data, str(path), threads, card), path)
-    _check_graph(bundle)
-    difference = float(np.max(np.abs(_golden_posterior(bundle, card.golden.seconds) - card.golden.posterior)))
+    bundle = _opened(data, str(path), threads, card, path)
+    logits, posterior = _golden_answer(bundle, card.golden.seconds)
+    difference = float(np.max(np.abs(posterior - card.golden.posterior)))
     if not difference <= card.golden.tolerance:
         raise BundleError(
             f"{path} fails its golden vector: its posterior is off by {difference:.2g}, allowed are "
             f"{card.golden.tolerance:.2g}; export it again, or try another version of onnxruntime"
         )
+    if np.max(np.abs(posterior - softmax(logits, card.temperature))) > SAME:
+        raise BundleError(f"{path}: graph and card disagree about the temperature; export it again")
     return bundle
 
 
-def _golden_posterior(bundle: Bundle, seconds: float) -> NDArray[np.float32]:
+def _opened(model: bytes, name: str, threads: int, card: Card, path: Path | None) -> Bundle:
+    states = [spec.name for spec in card.state]
+    bundle = Bundle(card, Graph(_open_session(model, name, threads, card), states), path)
+    _check_graph(bundle)
+    step = one_hop(model) if bundle.graph.says_posterior else None
+    if step is None:
+        return bundle
+    stepping = replace(bundle, hop=Graph(_open_session(step, name, threads, card), states, f"{STEP}."))
+    return stepping if _step_alike(bundle, stepping) else bundle
+
+
+def _step_alike(bundle: Bundle, other: Bundle) -> bool:
+    """Whether two ways to take a few hops agree to the last bit: a runtime might not compile them the same."""
+    hop = bundle.card.hop
+    signal = golden_signal(1.0)[None, : 8 * hop]
+    whole, state = bundle.run(signal), fresh_state(bundle.card)
+    for index in range(8):
+        output = other.run(signal[:, index * hop : (index + 1) * hop], state)
+        state = output.state
+        if any(not np.array_equal(one[:, 0], all_[:, index]) for one, all_ in zip(output[:4], whole[:4], strict=True)):
+            return False
+    return all(np.array_equal(state[name], whole.state[name]) for name in state)
+
+
+def _golden_answer(bundle: Bundle, seconds: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The last logits and posterior, ``(num_labels,)`` each."""
     card = bundle.card
     signal = golden_signal(seconds)
     if card.streaming == "window":
@@ -207,10 +263,11 @@ def _golden_posterior(bundle: Bundle, seconds: float) -> NDArray[np.float32]:
     else:
         signal = signal[: len(signal) // card.hop * card.hop]
     try:
-        logits = bundle.run(signal[None]).logits.reshape(-1, len(card.labels))[-1]
+        output = bundle.run(signal[None])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise BundleError(f"{bundle.path or 'the model'} does not run on its golden signal: {error}") from error
-    return softmax(logits, card.temperature)
+    logits, posterior = (said.reshape(-1, len(card.labels))[-1] for said in (output.logits, output.posterior))
+    return logits, posterior
 
 
 def _open_session(model: bytes, name: str, threads: int, card: Card) -> onnxruntime.InferenceSession:
@@ -228,8 +285,8 @@ def _open_session(model: bytes, name: str, threads: int, card: Card) -> onnxrunt
 
 def _check_graph(bundle: Bundle) -> None:
     names = [spec.name for spec in bundle.card.state]
-    inputs = {node.name for node in bundle.session.get_inputs()}
-    outputs = {node.name for node in bundle.session.get_outputs()}
+    inputs = {node.name for node in bundle.graph.session.get_inputs()}
+    outputs = {node.name for node in bundle.graph.session.get_outputs()}
     missing = {"samples", *(f"state.{name}" for name in names)} ^ inputs
     missing |= {"logits", "features", "active", *(f"next_state.{name}" for name in names)} - outputs
     if missing:
@@ -258,63 +315,22 @@ def _parse_card(fields: Mapping[str, Any], name: str) -> Card:
         raise BundleError(f"the card of {name} is not valid ({faults}); export it again") from error
 
 
-def _top_fields(data: bytes, name: str = "the model") -> Iterator[tuple[int, int, bytes | None]]:
-    """Start, end and, for metadata entries, content of every top-level field of a protobuf message."""
-    position = 0
-    while position < len(data):
-        start = position
-        try:
-            tag, position = _varint(data, position)
-            size, content = _extent(data, position, tag & 7)
-        except (IndexError, ValueError):
-            raise BundleError(f"{name} is no ONNX file or is cut short; copy it again or export it again") from None
-        position = content + size
-        if position > len(data):
-            raise BundleError(f"{name} is cut short; copy it again or export it again")
-        yield start, position, data[content:position] if tag == _METADATA_PROPS << 3 | 2 else None
-
-
-def _extent(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
-    """Size and start of a field's content (protobuf encoding, "message structure")."""
-    match wire_type:
-        case 0:
-            return _varint(data, position)[1] - position, position
-        case 1:
-            return 8, position
-        case 2:
-            return _varint(data, position)
-        case 5:
-            return 4, position
-        case _:
-            raise ValueError(f"wire type {wire_type}")
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("a number of more than ten bytes")
-
-
-def _delimited(field: int, content: bytes) -> bytes:
-    size, header = len(content), bytearray([field << 3 | 2])
-    while size > 0x7F:
-        header.append(size & 0x7F | 0x80)
-        size >>= 7
-    return bytes(header) + bytes([size]) + content
+def _entries(data: bytes, name: str = "the model") -> Iterator[tuple[int, int, bytes | None]]:
+    """Start, end and, for metadata entries, content of every field of a model."""
+    try:
+        for number, start, content, end in fields(data):
+            yield start, end, data[content:end] if number == _METADATA_PROPS else None
+    except ValueError:
+        raise BundleError(f"{name} is no ONNX file or is cut short; copy it again or export it again") from None
 
 
 def _card_text(entry: bytes | None) -> bytes | None:
     """The JSON text in a metadata entry, if the entry is the card."""
-    key = _delimited(1, METADATA_KEY.encode())
+    key = delimited(1, METADATA_KEY.encode())
     if entry is None or not entry.startswith(key):
         return None
     try:
-        size, start = _varint(entry, len(key) + 1)
+        size, start = varint(entry, len(key) + 1)
     except (IndexError, ValueError):
         return None
     return entry[start:] if entry[len(key)] == 2 << 3 | 2 and start + size == len(entry) else None

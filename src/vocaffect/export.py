@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vocaffect.bundle import Bundle, created_now, make_golden, write_bundle
+from vocaffect.bundle import Bundle, Graph, created_now, make_golden, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_byte_lstm, has_eight_bits
 from vocaffect.repetition import repeated
-from vocaffect.state import is_one, pack, unpack, walk
+from vocaffect.state import pack, unpack, walk
 from vocaffect.units import samples_to_seconds, seconds_to_samples
 from vocaffect.voices import PRIOR
 
@@ -29,11 +30,11 @@ TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-2
 
 
 class _Flat(nn.Module):
-    """A network whose state is one plain tensor for each scope, as a graph's inputs and outputs must be."""
+    """A network with the posterior beside its logits, and one plain tensor of state for each scope, as graphs need."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, temperature: float) -> None:
         super().__init__()
-        self.network, self.parts = network, _parts(network)
+        self.network, self.parts, self.sharpness = network, _parts(network), 1 / temperature
 
     def forward(self, samples: Tensor, *packed: Tensor) -> tuple[Tensor, ...]:
         fresh = self.network.initial_state(samples.shape[0])
@@ -51,9 +52,7 @@ class _Flat(nn.Module):
         after = [pack(tuple(getattr(following, name) for name in names)) for names, _ in self.parts]
         if self.network.streaming == "window":
             logits = logits[:, -1]
-        elif torch.compiler.is_exporting() and is_one(samples.shape[1] // self.network.frontend.hop):
-            return logits[:, 0], features[:, 0], active.flatten(), *after
-        return logits, features, active[..., 0], *after
+        return logits, (logits * self.sharpness).softmax(-1), features, active[..., 0], *after
 
 
 def _parts(network: Network) -> list[tuple[tuple[str, ...], StateSpec]]:
@@ -79,22 +78,24 @@ def state_specs(network: Network) -> list[StateSpec]:
     return [spec for _, spec in _parts(network)]
 
 
-def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
+def to_onnx(network: Network, window_samples: int | None = None, temperature: float = 1.0) -> bytes:
     """The network as a serialised ONNX model, in evaluation mode.
 
     Inputs: ``samples (batch, num_samples)``, whole hops, and ``state.NAME (batch, ...)``. Outputs: ``logits``,
-    ``features``, ``active`` and ``next_state.NAME``; see `vocaffect.bundle`. A network with an LSTM in eight bits
-    leaves as a graph of one hop that is repeated (`vocaffect.repetition`), any other as one of many hops at once.
+    ``posterior``, ``features``, ``active`` and ``next_state.NAME``; see `vocaffect.bundle`. A network with an LSTM in
+    eight bits leaves as a graph of one hop that is repeated (`vocaffect.repetition`), any other as one of many hops at
+    once.
 
     Args:
         network: what to export; left in evaluation mode.
         window_samples: length of the window, for a model that must see a whole one.
+        temperature: what logits are divided by for the posterior.
 
     Raises:
         VocaffectError: if one of its features is a plain function.
     """
     refuse_plain(network)
-    flat = _Flat(network.eval())
+    flat = _Flat(network.eval(), temperature)
     specs, hop = state_specs(network), network.frontend.hop
     state = [torch.zeros(2, *spec.shape) for spec in specs]
     steps = has_byte_lstm(network)
@@ -108,7 +109,7 @@ def to_onnx(network: Network, window_samples: int | None = None) -> bytes:
             dynamo=True,
             opset_version=OPSET,
             input_names=["samples", *(f"state.{spec.name}" for spec in specs)],
-            output_names=["logits", "features", "active", *(f"next_state.{spec.name}" for spec in specs)],
+            output_names=["logits", "posterior", "features", "active", *(f"next_state.{spec.name}" for spec in specs)],
             dynamic_shapes=(lengths, *([tuple({0: batch} for _ in state)] if state else [])),
             external_data=False,
             verbose=False,
@@ -159,7 +160,7 @@ def write_recognizer(
         VocaffectError: if no graph can hold the network, or the bundle would be refused at load; nothing is
             written then.
     """
-    model = to_onnx(network, seconds_to_samples(window[0]) if network.streaming == "window" else None)
+    model = to_onnx(network, seconds_to_samples(window[0]) if network.streaming == "window" else None, temperature)
     card = describe(network, name=name, labels=labels, temperature=temperature, window=window, facts=facts)
     card = card.model_copy(update={"golden": make_golden(model, card, tolerance=card.golden.tolerance)})
     write_bundle(path, model, card)
@@ -208,8 +209,12 @@ def describe(
 class _InPython:
     """A network in the place of the onnxruntime session that a bundle runs on."""
 
-    def __init__(self, network: Network) -> None:
-        self.flat = _Flat(network.eval())
+    def __init__(self, network: Network, temperature: float) -> None:
+        self.flat = _Flat(network.eval(), temperature)
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        """What tells a bundle that the posterior is among the outputs."""
+        return [SimpleNamespace(name="posterior")]
 
     def run(self, wanted: Sequence[str], feed: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The outputs in the order of a graph; ``feed`` is in the order of its inputs."""
@@ -220,7 +225,7 @@ class _InPython:
 
 def bundle_in_python(network: Network, card: Card) -> Bundle:
     """A bundle that is no file: its network runs in torch, and may hold features that are plain functions."""
-    return Bundle(card, _InPython(network), None)
+    return Bundle(card, Graph(_InPython(network, card.temperature), [spec.name for spec in card.state]), None)
 
 
 def refuse_plain(network: Network) -> None:

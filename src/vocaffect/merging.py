@@ -73,6 +73,8 @@ def merge(members: Sequence[Member], card: Card, combine: Combine) -> bytes:
         last = after.constant([-1])
         columns = [after.node("Unsqueeze", [after.node("Add", p), last]) for p in zip(own, logs, strict=True)]
         after.node("ReduceLogSumExp", [after.node("Concat", columns, axis=-1), last], "logits", keepdims=0)
+    scaled = after.node("Div", ["logits", after.constant(card.temperature, np.float32)])
+    after.node("Softmax", [scaled], "posterior", axis=-1)
     lead = max(range(len(members)), key=lambda number: reach(members[number].card, card))
     for name, value in zip(("features", "active"), placed[lead][1:], strict=True):
         after.node("Identity", [value], name)
@@ -140,6 +142,7 @@ def _model(members: Sequence[Member], card: Card, before: _Glue, after: _Glue) -
         ],
         [
             tensor("logits", logits),
+            tensor("posterior", logits),
             tensor("features", ["batch", "num_feature_frames", "num_features"]),
             tensor("active", ["batch", "num_feature_frames"]),
             *(tensor(f"next_state.{name}", shape) for name, shape in states),

@@ -1,5 +1,6 @@
 """A recogniser: a bundle, and the ways to ask it about whole clips, live streams, or many streams at once."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +23,6 @@ from vocaffect.utterance import (
     Work,
     lasting_state,
     open_utterance,
-    softmax,
 )
 from vocaffect.voice_activity import Hearing, hear
 from vocaffect.voices import VoiceProfile, learns_voices
@@ -95,6 +95,9 @@ class Recognizer:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._longest = math.inf
+        if bundle.card.streaming == "frame":
+            self._longest = CHUNK_S * SAMPLE_RATE // bundle.card.hop * bundle.card.hop
 
     @classmethod
     def load(cls, name_or_path: str | Path = "default", threads: int = 1) -> Self:
@@ -126,17 +129,15 @@ class Recognizer:
         For a frame model `num_samples` is a positive multiple of `card.hop`; a long input is run in pieces;
         for a window model it is the window's length.
         """
-        size = CHUNK_S * SAMPLE_RATE // self.card.hop * self.card.hop
-        if self.card.streaming == "window" or samples.shape[1] <= size:
+        if samples.shape[1] <= self._longest:
             return self._bundle.run(samples, state)
         parts: list[Output] = []
-        for start in range(0, samples.shape[1], size):
-            parts.append(self._bundle.run(samples[:, start : start + size], state))
+        for start in range(0, samples.shape[1], int(self._longest)):
+            parts.append(self._bundle.run(samples[:, start : start + int(self._longest)], state))
             state = parts[-1].state
-        logits, features, active = (
-            np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("logits", "features", "active")
-        )
-        return Output(logits, features, active, parts[-1].state)
+        *said, _ = zip(*parts, strict=True)
+        logits, posterior, features, active = (np.concatenate(arrays, axis=1) for arrays in said)
+        return Output(logits, posterior, features, active, parts[-1].state)
 
     def step(self, works: Sequence[Work]) -> list[Output]:
         """Answer the work of many utterances in as few calls as their shapes allow, in the order of `works`."""
@@ -202,8 +203,7 @@ class Recognizer:
         for start in range(0, end, CHUNK_S * SAMPLE_RATE):
             run(utterance.plan(samples[start : min(start + CHUNK_S * SAMPLE_RATE, end)]))
         run(utterance.plan_end(end))
-        logits = np.concatenate([part.logits for part in decisions])
-        posteriors = softmax(logits, self.card.temperature)
+        posteriors = np.concatenate([part.posteriors for part in decisions])
         active = np.concatenate([part.active for part in decisions])
         after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
         return Trace(posteriors, active, posteriors[-1], after)
@@ -222,9 +222,9 @@ class Recognizer:
         utterance.skip(samples[:end])
         work = utterance.plan_end(end)
         assert work is not None
-        logits = utterance.complete(self.step([work])[0]).logits[-1]
+        posterior = utterance.complete(self.step([work])[0]).posteriors[-1]
         after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
-        return Decision(softmax(logits, self.card.temperature), after)
+        return Decision(posterior, after)
 
     def enrol(self, source: Source, label: str = "neutral", voice: VoiceProfile | None = None) -> VoiceProfile:
         """Get to know a voice by a clip that is known to express a label.
@@ -303,11 +303,10 @@ def _rows(parts: Sequence[Output], rows: slice) -> Output:
     def cut(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays))[rows]
 
+    *said, states = zip(*parts, strict=True)
+    logits, posterior, features, active = map(cut, said)
     return Output(
-        cut([part.logits for part in parts]),
-        cut([part.features for part in parts]),
-        cut([part.active for part in parts]),
-        {name: cut([part.state[name] for part in parts]) for name in parts[0].state},
+        logits, posterior, features, active, {name: cut([state[name] for state in states]) for name in states[0]}
     )
 
 

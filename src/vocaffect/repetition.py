@@ -8,14 +8,16 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper, numpy_helper
 
-HOPS, SHAPE_OF_HOPS, STEP = "hops", "shape_of_hops", "step"
+from vocaffect.hops import STEP
+
+HOPS, SHAPE_OF_HOPS, ONE = "hops", "shape_of_hops", "axis_of_one"
 
 
 def repeated(model: ModelProto, hop: int) -> ModelProto:
     """The model around a Scan over hops, whose body is the graph of one.
 
     Args:
-        model: from ``samples (batch, hop)`` and state tensors to outputs ``(batch, ...)``, the next states last.
+        model: from ``samples (batch, hop)`` and state tensors to outputs ``(batch, 1, ...)``, the next states last.
         hop: samples in a hop.
 
     Returns:
@@ -24,22 +26,26 @@ def repeated(model: ModelProto, hop: int) -> ModelProto:
     """
     samples, *states = model.graph.input
     outputs, following = _outputs(model.graph)
+    stacked = [f"{HOPS}.{value.name}" for value in outputs]
     scan = helper.make_node(
         "Scan",
         [*(state.name for state in states), HOPS],
-        [*(state.name for state in following), *(value.name for value in outputs)],
+        [*(state.name for state in following), *stacked],
         body=_step(model.graph),
         num_scan_inputs=1,
         scan_input_axes=[1],
         scan_output_axes=[1] * len(outputs),
     )
     cut = helper.make_node("Reshape", [samples.name, SHAPE_OF_HOPS], [HOPS])
+    joined = [
+        helper.make_node("Squeeze", [one, ONE], [value.name]) for one, value in zip(stacked, outputs, strict=True)
+    ]
     graph = helper.make_graph(
-        [cut, scan],
+        [cut, scan, *joined],
         model.graph.name,
-        [_with_axis(samples, "num_samples", replacing=True), *states],
-        [*(_with_axis(value, "num_frames") for value in outputs), *following],
-        [numpy_helper.from_array(np.array([0, -1, hop]), SHAPE_OF_HOPS)],
+        [_with_length(samples, "num_samples"), *states],
+        [*(_with_length(value, "num_frames") for value in outputs), *following],
+        [numpy_helper.from_array(np.array([0, -1, hop]), SHAPE_OF_HOPS), numpy_helper.from_array(np.array([2]), ONE)],
     )
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
@@ -77,8 +83,8 @@ def _own(name: str) -> str:
     return f"{STEP}.{name}"
 
 
-def _with_axis(value: ValueInfoProto, length: str, replacing: bool = False) -> ValueInfoProto:
-    """The same value with an axis behind the batch, or with another length of the one that is there."""
+def _with_length(value: ValueInfoProto, length: str) -> ValueInfoProto:
+    """The same value with another length of the axis behind the batch."""
     tensor = value.type.tensor_type
     dims: list[str | int] = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
-    return helper.make_tensor_value_info(value.name, tensor.elem_type, [dims[0], length, *dims[1 + replacing :]])
+    return helper.make_tensor_value_info(value.name, tensor.elem_type, [dims[0], length, *dims[2:]])

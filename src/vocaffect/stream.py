@@ -27,7 +27,6 @@ from vocaffect.utterance import (
     fresh_state,
     lasting_state,
     open_utterance,
-    softmax,
 )
 from vocaffect.voice_activity import CHUNK, Heard, Hearing, Memory, VoiceActivity, VoiceOptions, level_db
 from vocaffect.voices import VoiceProfile, learns_voices
@@ -255,7 +254,7 @@ class Stream:
         decisions = yield from _answered(segment.utterance, segment.utterance.plan_end(length))
         if decisions is not None:
             segment.remember(decisions)
-        posterior = softmax(segment.decision_at(length), self._card.temperature)
+        posterior = segment.decision_at(length)
         self._lasting = lasting_state(self._card, segment.utterance.state)
         self._open, self._free_from = None, end
         label = self._card.labels[int(posterior.argmax())]
@@ -269,7 +268,7 @@ class Stream:
             tau = self._options.smoothing_s
             weight = 1 - math.exp(-UPDATE_S / tau) if tau and segment.smoothed is not None else 1.0
             before = 0 if segment.smoothed is None else segment.smoothed
-            newest = softmax(segment.newest, self._card.temperature)
+            newest = segment.newest
             posterior = segment.smoothed = np.asarray(before + weight * (newest - before), np.float32)
         return Update(
             time_s=self._position / SAMPLE_RATE,
@@ -308,17 +307,17 @@ class _OpenSegment:
     def remember(self, decisions: Decisions) -> None:
         """Keep what may still be asked for, by sample position from the segment's start."""
         self._recent.append(decisions)
-        self.newest = decisions.logits[-1]
+        self.newest = decisions.posteriors[-1]
         oldest = int(decisions.positions[-1]) - self._lookback
         while int(self._recent[0].positions[-1]) < oldest:
             self._recent.popleft()
 
     def decision_at(self, position: int) -> NDArray[np.float32]:
-        """The logits (num_labels,) at exactly this position from the segment's start."""
+        """The posterior (num_labels,) at exactly this position from the segment's start."""
         for decisions in reversed(self._recent):
             found = np.flatnonzero(decisions.positions == position)
             if len(found):
-                return np.asarray(decisions.logits[found[-1]])
+                return np.asarray(decisions.posteriors[found[-1]])
         raise KeyError(position)
 
 

@@ -29,11 +29,13 @@ class Work:
 class Output(NamedTuple):
     """What a model answers.
 
-    Frame models: logits (batch, num_frames, num_labels), features (batch, num_frames, num_features), active
-    (batch, num_frames). Window models: logits (batch, num_labels), features and active of those windows.
+    Frame models: logits and the calibrated posterior (batch, num_frames, num_labels), features (batch, num_frames,
+    num_features), active (batch, num_frames). Window models: logits and posterior (batch, num_labels), features and
+    active of those windows.
     """
 
     logits: NDArray[np.float32]
+    posterior: NDArray[np.float32]
     features: NDArray[np.float32]
     active: NDArray[np.float32]
     state: State
@@ -43,12 +45,12 @@ class Output(NamedTuple):
 class Decisions:
     """What a model thinks of the utterance so far at some sample positions, counted from its start.
 
-    positions (n,), logits (n, num_labels), active (n,); features (n, num_features) of a frame model, those
+    positions (n,), posteriors (n, num_labels), active (n,); features (n, num_features) of a frame model, those
     of the newest window (num_frames, num_features) of a window model.
     """
 
     positions: NDArray[np.int64]
-    logits: NDArray[np.float32]
+    posteriors: NDArray[np.float32]
     active: NDArray[np.float32]
     features: NDArray[np.float32]
 
@@ -110,7 +112,7 @@ def lasting_state(card: Card, state: State) -> State:
 
 
 class FrameUtterance:
-    """An utterance for a causal model: every whole hop is run once, its logits are the decision so far."""
+    """An utterance for a causal model: every whole hop is run once, its posterior is the decision so far."""
 
     def __init__(self, card: Card, lasting: State | None = None) -> None:
         self.state = {**fresh_state(card), **(lasting or {})}
@@ -128,9 +130,9 @@ class FrameUtterance:
     def complete(self, output: Output) -> Decisions:
         """One decision for each frame of the answer."""
         self.state = output.state
-        positions = self._position + self._hop * np.arange(1, output.logits.shape[1] + 1)
+        positions = self._position + self._hop * np.arange(1, output.posterior.shape[1] + 1)
         self._position = int(positions[-1])
-        return Decisions(positions, output.logits[0], output.active[0], output.features[0])
+        return Decisions(positions, output.posterior[0], output.active[0], output.features[0])
 
     def plan_end(self, position: int) -> Work | None:
         """Nothing: a frame ends at every whole hop."""
@@ -146,7 +148,7 @@ class WindowUtterance:
 
     def __init__(self, card: Card, lasting: State | None = None, lookback: int = 0) -> None:
         self.state = {**fresh_state(card), **(lasting or {})}
-        self._size, self._hop = card.window_samples, card.window_hop_samples
+        self._size, self._hop, self._temperature = card.window_samples, card.window_hop_samples, card.temperature
         self._keep = self._size + lookback
         self._heard = np.zeros(0, np.float32)
         self._num_heard = 0
@@ -169,7 +171,8 @@ class WindowUtterance:
         decided = [self._decide(int(p), row) for p, row in zip(self._planned, output.logits, strict=True)]
         self.state = {name: rows[-1:] for name, rows in output.state.items()}
         active = output.active.reshape(len(decided), -1).max(axis=1)
-        return Decisions(self._planned, np.stack(decided), active, output.features[-1])
+        posteriors = softmax(np.stack(decided), self._temperature)
+        return Decisions(self._planned, posteriors, active, output.features[-1])
 
     def plan_end(self, position: int) -> Work | None:
         """The window that ends at `position`, unless one has; windows that ended later are forgotten.

@@ -46,6 +46,7 @@ def verify(recognizer: Recognizer, clips: list[Samples], reference: Reference | 
     signals = [*_signals(), *clips]
     allowed = max(TOLERANCE, recognizer.card.golden.tolerance)
     checks = [Check("golden vector", _golden(recognizer), allowed)]
+    checks.append(Check("posterior of its logits", max(_calibrated(recognizer, signal) for signal in signals)))
     if reference is not None:
         checks.append(Check("torch, before export", max(_torch(recognizer, s, reference) for s in signals), allowed))
     if recognizer.card.streaming == "frame":
@@ -61,10 +62,6 @@ def _signals() -> list[Samples]:
     signal = golden_signal(3.0)
     broken = np.concatenate([signal[:20_000], np.zeros(12_000, np.float32), signal[20_000:]])
     return [signal, np.ascontiguousarray(0.1 * signal[::-1]), broken]
-
-
-def _posteriors(recognizer: Recognizer, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return softmax(logits, recognizer.card.temperature)
 
 
 def _whole(recognizer: Recognizer, signal: Samples) -> Samples:
@@ -83,14 +80,18 @@ def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def _golden(recognizer: Recognizer) -> float:
     golden = recognizer.card.golden
     signal = _whole(recognizer, golden_signal(golden.seconds))
-    logits = recognizer.run(signal).logits.reshape(-1, len(recognizer.labels))[-1]
-    return _difference(_posteriors(recognizer, logits), np.asarray(golden.posterior, np.float32))
+    posterior = recognizer.run(signal).posterior.reshape(-1, len(recognizer.labels))[-1]
+    return _difference(posterior, np.asarray(golden.posterior, np.float32))
+
+
+def _calibrated(recognizer: Recognizer, signal: Samples) -> float:
+    output = recognizer.run(_whole(recognizer, signal))
+    return _difference(output.posterior, softmax(output.logits, recognizer.card.temperature))
 
 
 def _torch(recognizer: Recognizer, signal: Samples, reference: Reference) -> float:
     samples = _whole(recognizer, signal)
-    ours, theirs = recognizer.run(samples).logits, reference(samples)
-    return _difference(_posteriors(recognizer, ours), _posteriors(recognizer, theirs))
+    return _difference(recognizer.run(samples).posterior, softmax(reference(samples), recognizer.card.temperature))
 
 
 def _streamed(recognizer: Recognizer, signal: Samples, cut: Callable[[int], Iterator[int]]) -> float:
@@ -99,10 +100,9 @@ def _streamed(recognizer: Recognizer, signal: Samples, cut: Callable[[int], Iter
     parts, start = [], 0
     for num_hops in cut(samples.shape[1] // hop):
         output = recognizer.run(samples[:, start : start + num_hops * hop], state)
-        parts.append(output.logits)
+        parts.append(output.posterior)
         state, start = output.state, start + num_hops * hop
-    offline = recognizer.run(samples).logits
-    return _difference(_posteriors(recognizer, np.concatenate(parts, axis=1)), _posteriors(recognizer, offline))
+    return _difference(np.concatenate(parts, axis=1), recognizer.run(samples).posterior)
 
 
 def _single_hops(num_hops: int) -> Iterator[int]:
@@ -121,6 +121,5 @@ def _batched(recognizer: Recognizer, signals: list[Samples]) -> float:
     rows = [_whole(recognizer, signal) for signal in signals]
     shortest = min(row.shape[1] for row in rows)
     together = np.concatenate([row[:, -shortest:] for row in rows])
-    solo = np.concatenate([recognizer.run(row).logits for row in np.split(together, len(rows))])
-    batch = recognizer.run(together).logits
-    return _difference(_posteriors(recognizer, batch), _posteriors(recognizer, solo))
+    solo = np.concatenate([recognizer.run(row).posterior for row in np.split(together, len(rows))])
+    return _difference(recognizer.run(together).posterior, solo)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from vocaffect.export import EIGHT_BIT_TOLERANCE, state_specs, to_onnx
 from vocaffect.features import FrontEnd, feature_names
+from vocaffect.hops import STEP, one_hop
 from vocaffect.models import Network, build_model, model_names
 from vocaffect.models.eight_bits import in_eight_bits
+from vocaffect.utterance import softmax
 
 TINY = {"model_type": "moonshine", "hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
 SMALL: dict[str, dict[str, Any]] = {
@@ -27,7 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """A model that is not named here is exported with its defaults."""
 
 WINDOW_HOPS = 40
-TOLERANCE = 1e-4
+TOLERANCE, TEMPERATURE = 1e-4, 1.7
 
 
 def frontend_of(model: str) -> FrontEnd:
@@ -58,7 +60,8 @@ def noise(batch: int, hops: int, hop: int = 160) -> NDArray[np.float32]:
 def difference(network: Network) -> float:
     """The largest between torch and graph: features, logits and states, of two chunks one after the other."""
     whole = network.model.streaming == "window"
-    graph = to_onnx(network, WINDOW_HOPS * 160 if whole else None)
+    graph = to_onnx(network, WINDOW_HOPS * 160 if whole else None, TEMPERATURE)
+    assert one_hop(graph) is None, "nothing is repeated in it"
     assert b"export.py" not in graph, "a bundle tells nobody where its maker's files lie"
     session = onnxruntime.InferenceSession(graph)
     lengths = [(WINDOW_HOPS,)] if whole else [(1, 23), (17, 4)]
@@ -74,11 +77,12 @@ def streamed(network: Network, session: onnxruntime.InferenceSession, batch: int
         samples = noise(batch, hops, network.frontend.hop)
         with torch.inference_mode():
             (logits, features, _), state = network(torch.from_numpy(samples), state)
-        ours, theirs, _, *following = session.run(None, {"samples": samples, **memory})
+        ours, posterior, theirs, _, *following = session.run(None, {"samples": samples, **memory})
         memory = dict(zip(names, following, strict=True))
         expected = logits.numpy() if names else logits[:, -1].numpy()
         assert ours.shape == expected.shape
         worst = max(worst, np.abs(ours - expected).max(), np.abs(theirs - features.numpy()).max())
+        worst = max(worst, np.abs(posterior - softmax(ours, TEMPERATURE)).max())
     return float(worst)
 
 
@@ -89,7 +93,8 @@ def test_in_eight_bits_a_stream_is_offline_to_the_last_bit() -> None:
     torch.manual_seed(3)
     network = Network(frontend, build_model("lstm", num_features=26, num_labels=5, hidden_size=64))
     network = in_eight_bits(network)
-    session = onnxruntime.InferenceSession(to_onnx(network))
+    graph = to_onnx(network)
+    session = onnxruntime.InferenceSession(graph)
 
     def stepped(samples: NDArray[np.float32], *hops: int) -> list[NDArray[np.float32]]:
         memory = np.zeros([len(samples), *state_specs(network)[0].shape], np.float32)
@@ -105,13 +110,26 @@ def test_in_eight_bits_a_stream_is_offline_to_the_last_bit() -> None:
     whole = stepped(samples)
     for ours, theirs in zip(stepped(samples, *[1] * 20, 7, 31), whole, strict=True):
         assert np.array_equal(ours, theirs)
+    for ours, theirs in zip(alone(graph, samples, len(whole[-1][0])), whole, strict=True):
+        assert np.array_equal(ours, theirs)
     for ours, theirs in zip(stepped(samples[1:2]), whole, strict=True):
         assert np.abs(ours[0] - theirs[1]).max() <= TOLERANCE
     with torch.inference_mode():
         expected = network(torch.from_numpy(samples))[0]
     assert np.abs(whole[0] - expected.logits.numpy()).max() <= EIGHT_BIT_TOLERANCE
-    assert np.abs(whole[1] - expected.features.numpy()).max() <= TOLERANCE
-    assert np.array_equal(whole[2], expected.active[..., 0].numpy())
+    assert np.abs(whole[2] - expected.features.numpy()).max() <= TOLERANCE
+    assert np.array_equal(whole[3], expected.active[..., 0].numpy())
+
+
+def alone(graph: bytes, samples: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
+    """The same, each hop by the graph of one that lies in the whole."""
+    session = onnxruntime.InferenceSession(one_hop(graph))
+    memory = np.zeros([len(samples), size], np.float32)
+    said: list[list[NDArray[np.float32]]] = []
+    for hop in np.split(samples, samples.shape[1] // 160, axis=1):
+        memory, *parts = session.run(None, {f"{STEP}.samples": hop, f"{STEP}.state.memory": memory})
+        said.append(parts)
+    return [np.concatenate(parts, axis=1) for parts in zip(*said, strict=True)] + [memory]
 
 
 def test_every_model_export_after_export() -> None:

@@ -98,7 +98,7 @@ def test_four_bits_hear_nearly_the_same_and_are_exported_as_such() -> None:
     session, memory = onnxruntime.InferenceSession(graph), np.zeros((2, *state_specs(packed)[0].shape), np.float32)
     expected = packed(samples)[0].logits.softmax(-1).numpy()
     for part, wanted in zip(np.split(samples.numpy(), 5, 1), np.split(expected, 5, 1), strict=True):
-        logits, _, _, memory = session.run(None, {"samples": part, "state.memory": memory})
+        logits, _, _, _, memory = session.run(None, {"samples": part, "state.memory": memory})
         assert np.abs(torch.from_numpy(logits).softmax(-1).numpy() - wanted).max() < 2e-2
 
 

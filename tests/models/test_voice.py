@@ -108,7 +108,9 @@ def test_a_graph_carries_the_voice_from_utterance_to_utterance(kind: str) -> Non
     for _ in range(4):
         samples = 0.1 * rng.standard_normal((2, 6_400)).astype(np.float32)
         memory = np.zeros((2, session.get_inputs()[1].shape[1]), np.float32)
-        logits, _, _, _, voice = session.run(None, {"samples": samples, "state.memory": memory, "state.voice": voice})
+        logits, _, _, _, _, voice = session.run(
+            None, {"samples": samples, "state.memory": memory, "state.voice": voice}
+        )
         fresh = tested.initial_state(2)
         output, state = tested(torch.from_numpy(samples), fresh if lasting is None else fresh._replace(voice=lasting))
         lasting = state.voice
