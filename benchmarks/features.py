@@ -46,7 +46,9 @@ def batches(samples: list[NDArray[np.float32]], size: int) -> list[list[NDArray[
 
 
 def rows(batch: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Clips as rows, the longest first and the others filled up with zeros."""
+    """Clips as rows, the longest first and the others filled up with zeros; of one clip there is nothing to fill up."""
+    if len(batch) == 1:
+        return batch[0][None]
     filled = np.zeros((len(batch), len(batch[0])), np.float32)
     for row, clip in zip(filled, batch, strict=True):
         row[: len(clip)] = clip

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from vocaffect.features import Deltas, FrontEnd, PowerSpectrum
-from vocaffect.features.mel import hz_to_mel, mel_filters
+from vocaffect.features.base import Frames
+from vocaffect.features.mel import Mel, hz_to_mel, mel_filters
 from vocaffect.features.mfcc import cosine_basis
 
 WIN, HOP, RATE = 400, 160, 16_000
@@ -49,6 +50,18 @@ def test_mel_equals_librosa() -> None:
     )
     ours = extract(samples, {"mel": {"num_mels": 26}})
     np.testing.assert_allclose(ours, librosa.power_to_db(power, top_db=None).T, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("num_mels", "edges_hz"), [(3, (300, 3_400)), (8, (0, 8_000)), (26, (80, 7_600)), (64, (0, 8_000))]
+)
+def test_bands_cut_in_two_equal_librosa(num_mels: int, edges_hz: tuple[int, int]) -> None:
+    low_hz, high_hz = edges_hz
+    theirs = librosa.filters.mel(sr=RATE, n_fft=WIN, n_mels=num_mels, fmin=low_hz, fmax=high_hz, dtype=np.float64)
+    power = np.random.default_rng(0).exponential(size=(5, WIN // 2 + 1))
+    frames = Frames(torch.zeros(1, 5, WIN), torch.from_numpy(power)[None], torch.zeros(1, 5, 1, dtype=torch.double))
+    ours = Mel(RATE, WIN, num_mels, low_hz, high_hz).double()(frames)[0].numpy()
+    np.testing.assert_allclose(ours, 10 * np.log10(power @ theirs.T), atol=1e-5)
 
 
 def test_filters_and_basis_equal_librosa_and_scipy() -> None:
