@@ -239,7 +239,7 @@ def voice_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recogniser that learns voices, frame by frame; its weights are random."""
     import torch
 
-    from vocaffect.export import write_recognizer
+    from vocaffect.export import describe, write_recognizer
     from vocaffect.features import FrontEnd
     from vocaffect.models import Network, build_model
     from vocaffect.models.voice import Voice
@@ -253,5 +253,6 @@ def voice_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("voices") / "knows.onnx"
     facts = {"uncertain_below": 0.0, "coverage": 1.0, "recipe": {}, "manifest_hash": "none", "metrics": {}}
     facts |= terms(["ravdess"])
-    write_recognizer(network, path, name="knows", labels=LABELS, temperature=1.0, window=(3.0, 0.5), facts=facts)
+    card = describe(network, name="knows", labels=LABELS, temperature=1.0, window=(3.0, 0.5), facts=facts)
+    write_recognizer(network, path, card)
     return path

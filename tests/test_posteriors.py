@@ -18,7 +18,7 @@ from vocaffect.corpora import prepare
 from vocaffect.errors import VocaffectError
 from vocaffect.manifest import Manifest, Utterance
 from vocaffect.posteriors import Posteriors, average, hear
-from vocaffect.recognizer import Recognizer, Trace
+from vocaffect.recognizer import Decision, Recognizer
 from vocaffect.voices import VoiceProfile
 
 LABELS = ("neutral", "happy", "sad")
@@ -44,11 +44,11 @@ class Counting(Recognizer):
 
     asked, patience = 0, 1_000
 
-    def posterior(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> Trace:
+    def decide(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> Decision:
         self.asked += 1
         if self.asked > self.patience:
             raise KeyboardInterrupt
-        return super().posterior(samples, voice)
+        return super().decide(samples, voice)
 
 
 def test_a_recogniser_says_of_a_clip_what_recognize_prints(toy_bundle: Path, manifest: Manifest) -> None:

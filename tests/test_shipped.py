@@ -33,6 +33,8 @@ def test_it_is_small_and_says_what_it_is(shipped: Recognizer) -> None:
     assert resolve(card.name).stat().st_size <= (15_000_000 if card.name == "accurate" else 5_000_000)
     assert card.labels == list(EMOTIONS)
     assert "CC BY-NC-SA 4.0" in card.licence.data
+    begun = card.recipe["training"].get("init_from") or card.recipe["model"].get("student")
+    assert not begun or "tess: CC BY-NC-ND 4.0" in card.licence.data, "what it began with had learned from TESS"
     assert "work" in card.intended_use
     assert "acted" in card.limits
     assert card.metrics["speaker_disjoint"] is True

@@ -21,7 +21,7 @@ from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_byte_lstm, has_eight_bits
 from vocaffect.repetition import repeated
 from vocaffect.state import pack, unpack, walk
-from vocaffect.units import samples_to_seconds, seconds_to_samples
+from vocaffect.units import samples_to_seconds
 from vocaffect.voices import PRIOR
 
 OPSET = 18
@@ -135,33 +135,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def write_recognizer(
-    network: Network,
-    path: Path,
-    *,
-    name: str,
-    labels: Sequence[str],
-    temperature: float,
-    window: tuple[float, float],
-    facts: Mapping[str, Any],
-) -> Card:
-    """Export a network and write it as a sealed bundle with its golden vector.
-
-    Args:
-        network: what was trained.
-        path: the bundle to write; all or nothing.
-        name: what the recogniser is called.
-        labels: its classes in order.
-        temperature: what its logits are divided by.
-        window: length and hop in seconds, for a network that must see a whole window.
-        facts: the card's remaining fields: recipe, manifest_hash, metrics, licence, intended_use, limits.
+def write_recognizer(network: Network, path: Path, card: Card) -> Card:
+    """Export a network and write it as a sealed bundle, all or nothing, its golden vector in its card.
 
     Raises:
         VocaffectError: if no graph can hold the network, or the bundle would be refused at load; nothing is
             written then.
     """
-    model = to_onnx(network, seconds_to_samples(window[0]) if network.streaming == "window" else None, temperature)
-    card = describe(network, name=name, labels=labels, temperature=temperature, window=window, facts=facts)
+    model = to_onnx(network, card.window_samples or None, card.temperature)
     card = card.model_copy(update={"golden": make_golden(model, card, tolerance=card.golden.tolerance)})
     write_bundle(path, model, card)
     return card
@@ -176,7 +157,16 @@ def describe(
     window: tuple[float, float],
     facts: Mapping[str, Any],
 ) -> Card:
-    """The card of a trained network, for the arguments of `write_recognizer`, but without a golden vector."""
+    """The card of a trained network, but without a golden vector.
+
+    Args:
+        network: what was trained.
+        name: what the recogniser is called.
+        labels: its classes in order.
+        temperature: what its logits are divided by.
+        window: length and hop in seconds, for a network that must see a whole window.
+        facts: the card's remaining fields: recipe, manifest_hash, metrics, licence, intended_use, limits.
+    """
     whole, facts = network.streaming == "window", dict(facts)
     normalisation = facts.pop("normalisation", {})
     level, hop = network.frontend.level, network.frontend.hop

@@ -91,7 +91,7 @@ def export_run(run: Run, path: Path, *, metrics: Mapping[str, Any] | None = None
         return _export_ensemble(run, path, metrics, name)
     network = trained_network(run)
     refuse_plain(network)
-    write_recognizer(network, path, **_description(run, network, metrics, name))
+    write_recognizer(network, path, describe(network, **_description(run, network, metrics, name)))
     return path
 
 

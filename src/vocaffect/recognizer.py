@@ -189,24 +189,9 @@ class Recognizer:
         Raises:
             VocaffectError: if the signal is shorter than one frame, or the voice is another recogniser's.
         """
-        hop = self.card.hop
-        if len(samples) < hop:
-            raise VocaffectError(f"the signal has {len(samples)} samples, one frame needs {hop}; record more")
-        utterance = open_utterance(self.card, None if voice is None else voice.for_card(self.card))
-        decisions: list[Decisions] = []
-
-        def run(work: Work | None) -> None:
-            if work is not None:
-                decisions.append(utterance.complete(self.step([work])[0]))
-
-        end = len(samples) // hop * hop
-        for start in range(0, end, CHUNK_S * SAMPLE_RATE):
-            run(utterance.plan(samples[start : min(start + CHUNK_S * SAMPLE_RATE, end)]))
-        run(utterance.plan_end(end))
+        decisions, after = self._hear(samples, voice)
         posteriors = np.concatenate([part.posteriors for part in decisions])
-        active = np.concatenate([part.active for part in decisions])
-        after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
-        return Trace(posteriors, active, posteriors[-1], after)
+        return Trace(posteriors, np.concatenate([part.active for part in decisions]), posteriors[-1], after)
 
     def decide(self, samples: NDArray[np.float32], voice: VoiceProfile | None = None) -> Decision:
         """What `posterior` ends with, without what led to it where that costs time.
@@ -214,17 +199,8 @@ class Recognizer:
         Raises:
             VocaffectError: as `posterior`.
         """
-        end = len(samples) // self.card.hop * self.card.hop
-        if self.card.streaming == "frame" or not 0 < end <= self.card.window_samples:
-            trace = self.posterior(samples, voice)
-            return Decision(trace.posterior, trace.voice)
-        utterance = WindowUtterance(self.card, None if voice is None else voice.for_card(self.card))
-        utterance.skip(samples[:end])
-        work = utterance.plan_end(end)
-        assert work is not None
-        posterior = utterance.complete(self.step([work])[0]).posteriors[-1]
-        after = VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
-        return Decision(posterior, after)
+        decisions, after = self._hear(samples, voice, end_only=True)
+        return Decision(decisions[-1].posteriors[-1], after)
 
     def enrol(self, source: Source, label: str = "neutral", voice: VoiceProfile | None = None) -> VoiceProfile:
         """Get to know a voice by a clip that is known to express a label.
@@ -278,6 +254,29 @@ class Recognizer:
             decision is not None and is_uncertain(self.card, decision.posterior),
             voice if decision is None else decision.voice,
         )
+
+    def _hear(
+        self, samples: NDArray[np.float32], voice: VoiceProfile | None, end_only: bool = False
+    ) -> tuple[list[Decisions], VoiceProfile | None]:
+        """The decisions about one utterance, or those that its end depends on; and what is known of the voice then."""
+        hop, piece = self.card.hop, CHUNK_S * SAMPLE_RATE
+        if len(samples) < hop:
+            raise VocaffectError(f"the signal has {len(samples)} samples, one frame needs {hop}; record more")
+        utterance = open_utterance(self.card, None if voice is None else voice.for_card(self.card))
+        decisions: list[Decisions] = []
+
+        def run(work: Work | None) -> None:
+            if work is not None:
+                decisions.append(utterance.complete(self.step([work])[0]))
+
+        end = len(samples) // hop * hop
+        if end_only and isinstance(utterance, WindowUtterance) and end <= self.card.window_samples:
+            utterance.skip(samples[:end])
+        else:
+            for start in range(0, end, piece):
+                run(utterance.plan(samples[start : min(start + piece, end)]))
+        run(utterance.plan_end(end))
+        return decisions, VoiceProfile.of(self.card, lasting_state(self.card, utterance.state))
 
     def _answer(self, requests: Sequence[Request]) -> list[Answer]:
         hearings = {index: each for index, each in enumerate(requests) if isinstance(each, Hearing)}

@@ -117,14 +117,17 @@ def beginning(recipe: Recipe) -> Path | None:
 
 
 def learned_from(run: Run) -> frozenset[str]:
-    """The corpora that a run's weights have learned from, those of the run it began with among them."""
+    """The corpora that a run's weights have learned from, those of the run it began with among them.
+
+    Where that is not there to be asked, or was a mere file, its own name stands for what it has learned from.
+    """
     corpora = frozenset(utterance.corpus for utterance in run.manifest)
     if (run.folder / UNLABELLED).is_file():
         corpora |= frozenset(Manifest.read(run.folder / UNLABELLED).corpora)
     source = beginning(run.recipe)
-    if source is None or not (source / "recipe.yaml").is_file():
+    if source is None:
         return corpora
-    return corpora | learned_from(open_run(source))
+    return corpora | (learned_from(open_run(source)) if (source / "recipe.yaml").is_file() else {source.name})
 
 
 def statistics_of(run: Run) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Beginning with another run: what fits is loaded, what does not is named, and held parts do not learn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
 from vocaffect.recipe import Recipe
-from vocaffect.runs import Run, build_network
+from vocaffect.runs import Run, build_network, learned_from
 from vocaffect.training import checkpoint
 from vocaffect.training.transfer import freeze, initialise
 
@@ -69,6 +70,18 @@ def test_a_run_begins_there_and_held_parts_stay(first: Run, small: Small, corpus
     assert "model.lstm.weight_ih_l0" in notes[1]
     assert all(torch.equal(before[name], after[name]) for name in before if "lstm" in name or "frontend" in name)
     assert not torch.equal(before["model.fc.weight"], after["model.fc.weight"])
+
+
+def test_what_a_start_has_learned_from_counts(first: Run, small: Small, corpus: Path, tmp_path: Path) -> None:
+    """A run that begins with another, with one that is gone, and with a file that says nothing."""
+    own = frozenset(first.manifest.corpora)
+    assert learned_from(first) == own
+    for named, more in (
+        (first.folder, set()),
+        (tmp_path / "gone", {"gone"}),
+        (tmp_path / "x.safetensors", {"x.safetensors"}),
+    ):
+        assert learned_from(replace(first, recipe=small(f"training.init_from={named}"))) == own | more
 
 
 def test_a_start_that_has_heard_the_test_speakers_is_refused(
