@@ -169,6 +169,20 @@ def test_smoothing_follows_its_time_constant(toy_bundle: Any) -> None:
     np.testing.assert_allclose(raw[len(raw) - 5], trace[-1], atol=1e-6)
 
 
+def test_a_decision_that_comes_seldom_is_shown_at_once(toys: Any, tmp_path: Any) -> None:
+    recognizer = Recognizer.load(toys("window", window_s=1.0, window_hop_s=0.5).write(tmp_path / "x.onnx"))
+    found = updates(recognizer, [voice(3)], smoothing_s=0.25)
+    raw = [update.raw_posterior for update in found if update.raw_posterior is not None]
+    smooth = [update.posterior for update in found if update.posterior is not None]
+    expected, before, changes = raw[0], raw[0], 0
+    for each, now in zip(smooth, raw, strict=True):
+        if not np.array_equal(now, before):
+            expected = expected + (1 - np.exp(-0.5 / 0.25)) * (now - expected)
+            before, changes = now, changes + 1
+        np.testing.assert_allclose(each, expected, atol=1e-6)  # and stands still in between
+    assert changes == 5
+
+
 def test_speech_that_goes_on_is_cut_at_the_longest_segment(recognizer: Recognizer) -> None:
     signal = join(voice(3.7), silence(1))
     found = segments(updates(recognizer, [signal], max_segment_s=1.0))

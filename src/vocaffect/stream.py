@@ -44,7 +44,7 @@ class StreamOptions(VoiceOptions):
 
     A segment begins `pre_roll_s` before speech is heard to begin and ends `post_roll_s` after it; one that grows
     longer than `max_segment_s` is ended there and followed by another. The posterior is smoothed with the time
-    constant `smoothing_s`.
+    constant `smoothing_s`: a decision counts the more, the more sound it has heard since the one before.
     """
 
     pre_roll_s: float = 0.2
@@ -265,11 +265,7 @@ class Stream:
         segment = self._open
         posterior = newest = None
         if segment is not None and segment.newest is not None:
-            tau = self._options.smoothing_s
-            weight = 1 - math.exp(-UPDATE_S / tau) if tau and segment.smoothed is not None else 1.0
-            before = 0 if segment.smoothed is None else segment.smoothed
-            newest = segment.newest
-            posterior = segment.smoothed = np.asarray(before + weight * (newest - before), np.float32)
+            newest, posterior = segment.newest, segment.smooth(segment.newest, self._options.smoothing_s)
         return Update(
             time_s=self._position / SAMPLE_RATE,
             speech=segment is not None,
@@ -301,16 +297,33 @@ class _OpenSegment:
         self.utterance = utterance
         self._recent: deque[Decisions] = deque()
         self.newest: NDArray[np.float32] | None = None
-        self.smoothed: NDArray[np.float32] | None = None
+        self._newest_at = 0
+        self._smoothed: NDArray[np.float32] | None = None
+        self._smoothed_at = 0
         self._lookback = lookback
 
     def remember(self, decisions: Decisions) -> None:
         """Keep what may still be asked for, by sample position from the segment's start."""
         self._recent.append(decisions)
-        self.newest = decisions.posteriors[-1]
-        oldest = int(decisions.positions[-1]) - self._lookback
+        self.newest, self._newest_at = decisions.posteriors[-1], int(decisions.positions[-1])
+        oldest = self._newest_at - self._lookback
         while int(self._recent[0].positions[-1]) < oldest:
             self._recent.popleft()
+
+    def smooth(self, newest: NDArray[np.float32], time_constant_s: float) -> NDArray[np.float32]:
+        """The posteriors (num_labels,) so far as one, ``p += (1 - exp(-t / time_constant_s)) * (newest - p)``.
+
+        t is the sound between the newest decision and the one before. So decisions that come every 10 ms do not
+        flicker, and one that comes every half second, and has heard all before it, is not kept back.
+        """
+        elapsed_s = (self._newest_at - self._smoothed_at) / SAMPLE_RATE
+        before, self._smoothed_at = self._smoothed, self._newest_at
+        if before is None or not time_constant_s:
+            self._smoothed = newest
+        else:
+            weight = 1 - math.exp(-elapsed_s / time_constant_s)
+            self._smoothed = np.asarray(before + weight * (newest - before), np.float32)
+        return self._smoothed
 
     def decision_at(self, position: int) -> NDArray[np.float32]:
         """The posterior (num_labels,) at exactly this position from the segment's start."""

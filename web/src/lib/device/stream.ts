@@ -62,7 +62,9 @@ interface OpenSegment {
   utterance: Utterance;
   recent: Map<number, Float32Array>;
   newest: Float32Array | null;
+  newestAt: number;
   smoothed: Float32Array | null;
+  smoothedAt: number;
   lookback: number;
 }
 
@@ -184,7 +186,9 @@ export class Stream {
       utterance: openUtterance(this.card, this.#lasting, lookback),
       recent: new Map(),
       newest: null,
+      newestAt: 0,
       smoothed: null,
+      smoothedAt: 0,
       lookback: lookback + hop,
     };
     this.#numSegments += 1;
@@ -239,7 +243,8 @@ export class Stream {
       if (logits) segment.recent.set(position, logits);
     });
     segment.newest = decisions.logits.at(-1) ?? segment.newest;
-    const oldest = (decisions.positions.at(-1) ?? 0) - segment.lookback;
+    segment.newestAt = decisions.positions.at(-1) ?? segment.newestAt;
+    const oldest = segment.newestAt - segment.lookback;
     for (const position of segment.recent.keys()) if (position < oldest) segment.recent.delete(position);
     return decisions;
   }
@@ -275,7 +280,9 @@ export class Stream {
   #smooth(segment: OpenSegment, newest: Float32Array): Float32Array {
     const tau = this.options.smoothingS;
     const before = segment.smoothed;
-    const weight = tau > 0 && before ? 1 - Math.exp(-UPDATE_S / tau) : 1;
+    const elapsedS = (segment.newestAt - segment.smoothedAt) / SAMPLE_RATE;
+    const weight = tau > 0 && before ? 1 - Math.exp(-elapsedS / tau) : 1;
+    segment.smoothedAt = segment.newestAt;
     segment.smoothed = newest.map(
       (value, index) => (before?.[index] ?? 0) + weight * (value - (before?.[index] ?? 0)),
     );
