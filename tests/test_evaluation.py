@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
+from vocaffect.decision import Settled
 from vocaffect.errors import VocaffectError
 from vocaffect.evaluation import Predictions, evaluate
 
@@ -61,6 +62,19 @@ def test_result_agrees_with_scikit_learn() -> None:
     assert len(result["per_speaker"]) == 6
     assert result["coverage"]["accuracy"][0] == pytest.approx((said == targets).mean())
     assert result["flips_per_minute"] == pytest.approx(60 / 0.3)
+
+
+def test_streams_that_settled_are_told_by_when_and_on_what() -> None:
+    p, n = predictions(), 72
+    said = [LABELS[index] for index in p.logits.argmax(-1)]
+    result = evaluate(replace(p, settled=tuple(Settled(label, 0.5, 0.2) for label in said)))["settling"]
+    assert (result["num_clips"], result["settled"], result["within_1_s"], result["as_whole"]) == (n, 1.0, 1.0, 1.0)
+    assert result["uar"] == evaluate(p)["uar"]
+    half = tuple(Settled("sad", 2.0, 0.2) if i % 2 else None for i in range(n))
+    result = evaluate(replace(p, settled=half))["settling"]
+    assert (result["settled"], result["settled_s"]["median"], result["within_1_s"]) == (0.5, None, 0.0)
+    assert result["uar"]["value"] == pytest.approx(1 / 3)
+    assert evaluate(replace(p, settled=(None,) * n))["settling"] is None
 
 
 def test_seconds_heard_come_in_order_and_end_where_the_result_is() -> None:

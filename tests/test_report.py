@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vocaffect.decision import Settled
 from vocaffect.evaluation import Predictions, evaluate
 from vocaffect.pages import Block, Sentence, Table, as_html, as_markdown
 from vocaffect.report import document, write_report
@@ -29,6 +30,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "folds": tuple(i // 8 % 3 + 1 for i in range(96)),
         "logits_at": {0.5: rng.normal(size=(96, 8)), 2.0: logits},
         "tracks": tuple(np.array([-1, 0, 1]) for _ in range(96)),
+        "settled": (Settled("happy", 0.85, 0.2),) * 95 + (None,),
         "protocol": "ravdess-emobox6",
     }
     return evaluate(Predictions(**{**fields, **changes}), 1.4, num_resamples=50)
@@ -77,6 +79,7 @@ def test_report_has_every_part_and_the_right_numbers(tmp_path: Path) -> None:
         assert f"| {label} | {row['recall']:.1%} | {row['precision']:.1%} |" in text
     assert f"| female | {result['per_sex']['female']['uar']:.1%} |" in text
     assert "changes 300.0 times per minute" in text
+    assert "Half of the streams are settled 0.85 s after speech onset" in text
     assert "leak" not in text
     assert all((path.parent / name).is_file() for name in re.findall(r"!\[.*?\]\((.*?)\)", text))
     stored = json.loads((path.parent / "confusion_matrix.json").read_text())
@@ -104,7 +107,7 @@ def test_leaky_split_is_called_leaky(tmp_path: Path) -> None:
     assert "<p class=warning>This split leaks" in (tmp_path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("field", ["sexes", "folds", "logits_at", "tracks", "protocol"])
+@pytest.mark.parametrize("field", ["sexes", "folds", "logits_at", "tracks", "settled", "protocol"])
 def test_what_is_not_known_is_left_out(field: str, tmp_path: Path) -> None:
     empty: dict[str, Any] = {"logits_at": {}, "protocol": ""}
     write_report(tmp_path, evaluation(**{field: empty.get(field, ())}))
@@ -113,6 +116,7 @@ def test_what_is_not_known_is_left_out(field: str, tmp_path: Path) -> None:
     assert ("By fold" in text) == (field != "folds")
     assert ("uar_by_seconds.png" in text) == (field != "logits_at")
     assert ("per minute" in text) == (field != "tracks")
+    assert ("settled" in text) == (field != "settled")
     assert "None" not in text
     assert "nan" not in text
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vocaffect.decision import Settled, settling
 from vocaffect.errors import VocaffectError
 from vocaffect.metrics import (
     COVERAGES,
@@ -58,6 +59,8 @@ class Predictions:
     tracks: tuple[Ints, ...] = ()
     """The label shown at every update of each clip, -1 for silence."""
     update_interval_s: float = 0.1
+    settled: tuple[Settled | None, ...] = ()
+    """When each clip's stream was settled on a label; None where it never was."""
     protocol: str = ""
     speaker_disjoint: bool = True
     """False if the training side had heard the test speakers: then the result says that it leaks."""
@@ -67,7 +70,7 @@ class Predictions:
         n, shape = len(self.utterances), (len(self.utterances), len(self.labels))
         if not n:
             raise VocaffectError("there are no clips to test on; check the split and the manifest")
-        columns = (self.speakers, self.sexes, self.intensities, self.corpora, self.folds, self.tracks)
+        columns = (self.speakers, self.sexes, self.intensities, self.corpora, self.folds, self.tracks, self.settled)
         if len(self.targets) != n or any(len(column) not in (0, n) for column in columns):
             raise ValueError(f"every column must have one entry for each of the {n} utterances")
         if any(np.shape(z) != shape or not np.isfinite(z).all() for z in (self.logits, *self.logits_at.values())):
@@ -91,7 +94,10 @@ def evaluate(
     posteriors, raw = softmax(p.logits, temperature), softmax(p.logits)
 
     def measured(metric: Metric, predicted: Ints) -> dict[str, float]:
-        cells = confusions_by(targets, predicted, speakers, folds, num_labels)
+        """Of the clips for which something was predicted: -1 is nothing."""
+        known = predicted >= 0
+        who, fold = np.asarray(speakers)[known], np.asarray(folds)[known]
+        cells = confusions_by(targets[known], predicted[known], who, fold, num_labels)
         return bootstrap(metric, cells, seed=seed, num_resamples=num_resamples)._asdict()
 
     def grouped(names: Sequence[Any]) -> dict[str, dict[str, Any]]:
@@ -145,7 +151,12 @@ def evaluate(
             for seconds, logits in sorted(p.logits_at.items())
         ],
         "flips_per_minute": flips_per_minute(p.tracks, p.update_interval_s) if p.tracks else None,
+        "settling": None,
     }
+    if any(p.settled):
+        settled_on = np.array([p.labels.index(each.label) if each else -1 for each in p.settled])
+        whole = [p.labels[index] for index in said]
+        result["settling"] = {**settling(p.settled, whole), "uar": measured(uar, settled_on)}
     plain: dict[str, Any] = _plain(result)
     return plain
 

@@ -122,6 +122,13 @@ def _live(evaluation: Evaluation) -> Iterable[Block]:
     yield Heading("Live")
     if flips is not None:
         yield Sentence(f"The label shown changes {flips:.1f} times per minute of speech.")
+    settling = evaluation.get("settling")
+    if settling and settling["settled_s"]["median"] is not None:
+        yield Sentence(
+            f"Half of the streams are settled {settling['settled_s']['median']:.2f} s after speech onset: from then on "
+            f"the label shown stays. {percent(settling['as_whole'])} of all settle on the whole clip's label; UAR then "
+            f"{_with_interval(settling['uar'])}."
+        )
     if rows:
         yield Picture("uar_by_seconds.png", "UAR by seconds of speech heard")
         yield Table(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vocaffect.adaptation import Side, adaptation
 from vocaffect.audio import read_clip
+from vocaffect.decision import Settled, onset_s, settled
 from vocaffect.evaluation import Predictions, evaluate
 from vocaffect.files import write_text
 from vocaffect.folds import refuse_missing
@@ -39,6 +40,7 @@ class Heard:
     at_seconds: dict[float, NDArray[np.float64]]
     spoiled: dict[str, NDArray[np.float64]]
     track: NDArray[np.int64]
+    settled: Settled | None
     alone: NDArray[np.float32] | None
     """Logits before any voice was allowed for, ``(num_labels,)``, of a recogniser that learns voices."""
 
@@ -81,7 +83,8 @@ def hear(recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Map
     trace, temperature = recognizer.posterior(samples), recognizer.card.temperature
     stream = recognizer.open_stream()
     seed = zlib.crc32(utterance.path.encode())
-    shown = [update.label for update in [*stream.push(samples), *stream.finish()]]
+    updates = [*stream.push(samples), *stream.finish()]
+    shown = [update.label for update in updates]
     return Heard(
         utterance,
         run.split.fold,
@@ -93,6 +96,7 @@ def hear(recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Map
             for name, spoil in conditions.items()
         },
         np.array([run.labels.index(label) if label in run.labels else -1 for label in shown], np.int64),
+        settled(updates, onset_s(samples)),
         None if trace.voice is None else trace.voice.newest_logits,
     )
 
@@ -115,6 +119,7 @@ def gather(heard: Sequence[Heard], runs: Sequence[Run]) -> Predictions:
             seconds: np.stack([clip.at_seconds[seconds] * clip.temperature for clip in heard]) for seconds in SECONDS
         },
         tracks=tuple(clip.track for clip in heard),
+        settled=tuple(clip.settled for clip in heard),
         protocol=runs[0].split.name,
         speaker_disjoint=not leaks,
     )
