@@ -28,6 +28,7 @@ def test_the_device_computes_what_the_server_computes_and_sends_no_sound(
     address: str, recording: Path, open_page: OpenPage
 ) -> None:
     page = open_page(address, None)
+    page.show("file")
     names = page.evaluate("[...document.querySelectorAll('header option')].map((option) => option.value)")
     served = {}
     for name in names:
@@ -68,6 +69,9 @@ def test_after_the_first_load_no_server_is_needed(recording: Path, recognizers: 
         page = open_page(address, None)
         page.wait("navigator.serviceWorker.controller !== null")
         go_on_device(page)
+        page.show("file")  # for which another recogniser is loaded
+        page.wait("document.querySelector('[data-device=loading]')")
+        page.wait("document.querySelector('[data-device=ready]')", 60)
     page.visit(address)  # nobody answers there any more
     go_on_device(page)
     assert len(exported(page, recording)["segments"]) == 1

@@ -44,8 +44,15 @@ HUES = """
 def test_a_voice_is_heard_shown_and_listed_and_silence_stays_silence(
     address: str, recording: Path, open_page: OpenPage
 ) -> None:
-    labels = httpx.get(f"{address}/v1/recognizers").json()["recognizers"][0]["labels"]
+    listed = httpx.get(f"{address}/v1/recognizers").json()
+    labels = listed["recognizers"][0]["labels"]
     page = open_page(address, recording)
+    chosen = "document.querySelector('header select').value"
+    assert page.evaluate(chosen) == listed["default"] == "live"
+    page.show("file")
+    assert page.evaluate(chosen) == listed["default_for_files"] == "accurate"
+    page.show("live")
+    assert page.evaluate(chosen) == "live"
     resting = page.evaluate("[...document.querySelectorAll('#panel-live li [role=meter]')].map((m) => m.ariaValueText)")
     assert resting == ["no emotion is claimed"] * len(labels)
     page.evaluate(WATCH)

@@ -1,11 +1,13 @@
 """What many streams at once may expect: nobody waits for anybody, and nothing grows without bound."""
 
+import io
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from fractions import Fraction
 from socket import SHUT_RDWR
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +15,11 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+import soundfile
 import uvicorn
 import websockets.sync.client as ws
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 
@@ -23,7 +28,10 @@ from vocaffect.load import load
 from vocaffect.server import engine
 from vocaffect.server.capacity import FEWEST, with_capacity
 from vocaffect.server.catalogue import Catalogue
+from vocaffect.server.metrics import Metrics
+from vocaffect.server.refusals import ProtocolError
 from vocaffect.server.run import listen, make_server, page_address
+from vocaffect.server.session import Session
 from vocaffect.server.settings import Settings
 
 Connect = Callable[..., ws.ClientConnection]
@@ -159,11 +167,10 @@ def test_a_server_that_stops_computes_what_has_come_and_says_so(
     assert not thread.is_alive()
 
 
-def test_two_recognisers_are_served_at_once(toys: Callable[..., Any], tmp_path: Path, connect: Connect) -> None:
-    paths = [str(toys(kind).write(tmp_path / f"{kind}.onnx")) for kind in ("frame", "window")]
+def test_two_recognisers_are_served_at_once(two: Catalogue, connect: Connect, speech: NDArray[np.float32]) -> None:
     settings = Settings(port=0, max_streams=100, database="none")
     with listen(settings) as listener:
-        server = make_server(settings, Catalogue.load(paths))
+        server = make_server(settings, two)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -174,25 +181,81 @@ def test_two_recognisers_are_served_at_once(toys: Callable[..., Any], tmp_path: 
             ]
             assert [result.admitted for result in results] == [5, 5]
             assert all(len(result.waits_s) == result.num_chunks > 0 for result in results)
+            listed = httpx.get(f"{address}/v1/recognizers").json()
+            assert (listed["default"], listed["default_for_files"]) == ("toy-frame", "toy-window")
+            with connect(address) as socket:  # nobody names one: the first hears a stream, the last a file
+                socket.send(HELLO)
+                assert json.loads(socket.recv())["recognizer"]["name"] == "toy-frame"
+            file = io.BytesIO()
+            soundfile.write(file, speech, 16_000, format="WAV")
+            for path, used in (("", "toy-window"), ("?recognizer=toy-frame", "toy-frame")):
+                answer = httpx.post(f"{address}/v1/recognize{path}", content=file.getvalue(), timeout=60).json()
+                assert answer["recognizer"] == used
         finally:
             server.should_exit = True
             thread.join(20)
 
 
 def test_how_many_streams_are_taken_is_measured(catalogue: Catalogue) -> None:
-    measured = with_capacity(Settings(), catalogue).max_streams
-    assert measured is not None
-    assert measured >= FEWEST
-    assert with_capacity(Settings(max_streams=7), catalogue).max_streams == 7
+    measured = with_capacity(Settings(), catalogue)
+    assert measured.max_streams is not None
+    assert measured.max_streams >= FEWEST
+    assert measured.streams_each == {"toy-frame": measured.max_streams}
+    given = with_capacity(Settings(max_streams=7), catalogue)
+    assert (given.max_streams, given.streams_each) == (7, {})
+
+
+@pytest.fixture(scope="module")
+def two(toys: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    folder = tmp_path_factory.mktemp("two")
+    return Catalogue.load([str(toys(kind).write(folder / f"{kind}.onnx")) for kind in ("frame", "window")])
+
+
+def stream_with(place: ExitStack, server: engine.Engine, catalogue: Catalogue, name: str) -> None:
+    """Another stream of this recogniser, for as long as `place` lasts."""
+    session = Session(catalogue, 60)
+    live = place.enter_context(server.joined(session, "here"))
+    session.text(json.dumps({**json.loads(HELLO), "recognizer": name}))
+    server.admit(live)
+
+
+@given(wanted=st.lists(st.booleans(), max_size=12), frames=st.integers(1, 6), windows=st.integers(1, 6))
+def test_streams_are_taken_until_their_shares_come_to_the_whole(
+    two: Catalogue, wanted: list[bool], frames: int, windows: int
+) -> None:
+    each = {"toy-frame": frames, "toy-window": windows}
+    server = engine.Engine(list(two), Settings(max_streams=max(each.values()), streams_each=each), Metrics())
+    taken = Fraction(0)
+    with ExitStack() as stack:
+        for name in ("toy-window" if window else "toy-frame" for window in wanted):
+            if taken + Fraction(1, each[name]) > 1:
+                with pytest.raises(ProtocolError, match="streams, no more"), ExitStack() as place:
+                    stream_with(place, server, two, name)
+                continue
+            stream_with(stack, server, two, name)
+            taken += Fraction(1, each[name])
+            assert (server.refusal() is None) == (taken + Fraction(1, max(each.values())) <= 1)
+    assert server.num_streams == 0
+    assert server.refusal("toy-window") is None
+
+
+def test_a_recogniser_that_is_late_takes_no_more_and_the_others_do(two: Catalogue) -> None:
+    server = engine.Engine(list(two), Settings(max_streams=100, max_lag_s=0.1), Metrics())
+    late = server._batchers["toy-window"]
+    late.lag_s = 0.2
+    assert server.refusal("toy-window") is None  # nobody streams with it: that was long ago
+    with ExitStack() as place:
+        stream_with(place, server, two, "toy-window")
+        refused = server.refusal("toy-window")
+        assert refused is not None
+        assert refused.code == "busy"
+        assert server.refusal("toy-frame") is server.refusal() is None
 
 
 def test_requests_at_once_beyond_what_may_wait_are_refused_not_queued(
     start_server: Callable[..., str], speech: NDArray[np.float32]
 ) -> None:
-    import io
     from concurrent.futures import ThreadPoolExecutor
-
-    import soundfile
 
     file = io.BytesIO()
     soundfile.write(file, np.tile(speech, 8), 16_000, format="WAV")

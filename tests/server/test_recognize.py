@@ -121,7 +121,7 @@ def test_what_is_not_there_is_a_typed_error_too(client: httpx.Client) -> None:
 
 def test_recognisers_and_health(client: httpx.Client, recognizer: Recognizer) -> None:
     answer = client.get("/v1/recognizers").json()
-    assert answer["default"] == "toy-frame"
+    assert answer["default"] == answer["default_for_files"] == "toy-frame"
     assert answer["recognizers"][0]["labels"] == recognizer.labels
     assert client.get("/healthz").json()["status"] == "ok"
     assert "/v1/recognize" in client.get("/openapi.json").json()["paths"]

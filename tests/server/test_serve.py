@@ -30,6 +30,21 @@ def test_it_says_where_it_is_answers_and_stops_on_ctrl_c(toy_bundle: Path) -> No
         assert "Traceback" not in process.stderr.read()
 
 
+def test_left_alone_it_hears_streams_with_one_and_files_with_another_that_is_shipped() -> None:
+    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split(" at ")[1].split()[0]
+        lines = [process.stdout.readline() for _ in range(3)]
+        listed = httpx.get(f"{address}/v1/recognizers", timeout=20).json()
+        process.terminate()
+    assert lines[0].startswith("  live: ")
+    assert lines[0].endswith("default for streams\n")
+    assert lines[1].startswith("  accurate: ")
+    assert lines[1].endswith("default for files\n")
+    assert "streams" in lines[2]
+    assert (listed["default"], listed["default_for_files"]) == ("live", "accurate")
+
+
 def test_a_missing_bundle_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
     command = [*COMMAND, "--port", "0", "--recognizer", str(tmp_path / "none.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

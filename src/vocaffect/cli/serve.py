@@ -13,7 +13,12 @@ def register(app: typer.Typer) -> None:
 def serve(
     recognizer: Annotated[
         list[str] | None,
-        typer.Option("--recognizer", "-r", help="A bundle, or a shipped name; may be given more than once."),
+        typer.Option(
+            "--recognizer",
+            "-r",
+            help="A bundle, or a shipped name; of several, the first hears streams and the last files. "
+            "[default: live, accurate]",
+        ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[
@@ -46,6 +51,8 @@ def serve(
         vocaffect serve --open
 
         vocaffect serve --recognizer my.onnx --port 9000
+
+        vocaffect serve --recognizer live --recognizer my.onnx
 
         vocaffect serve --host 0.0.0.0 --allow-host studio.local
     """  # noqa: D412

@@ -11,7 +11,7 @@ from vocaffect.server.refusals import ProtocolError
 
 
 class Catalogue:
-    """Recognisers by name; the first is the one a client gets that names none."""
+    """Recognisers by name; where a client names none, the first hears its stream and the last its files."""
 
     def __init__(self, recognizers: Iterable[Recognizer]) -> None:
         self._by_name: dict[str, Recognizer] = {}
@@ -20,7 +20,8 @@ class Catalogue:
                 raise VocaffectError(
                     f"two recognisers are called '{recognizer.card.name}'; export one under another name"
                 )
-        self.default = next(iter(self._by_name))
+        names = list(self._by_name)
+        self.default, self.default_for_files = names[0], names[-1]
 
     @classmethod
     def load(cls, names: Iterable[str]) -> Self:
@@ -32,7 +33,7 @@ class Catalogue:
         return cls(Recognizer.load(name) for name in names)
 
     def get(self, name: str | None) -> Recognizer:
-        """The recogniser of that name, or the default.
+        """The recogniser of that name, or the default for streams.
 
         Raises:
             ProtocolError: if there is none of that name.
@@ -42,6 +43,10 @@ class Catalogue:
         except KeyError:
             message = unknown_name("recogniser", name or "", self._by_name)
             raise ProtocolError("unknown_recognizer", message) from None
+
+    def get_for_file(self, name: str | None) -> Recognizer:
+        """The recogniser of that name, or the default for files; raises as `get`."""
+        return self.get(self.default_for_files if name is None else name)
 
     def __iter__(self) -> Iterator[Recognizer]:
         return iter(self._by_name.values())

@@ -38,7 +38,9 @@ def plain_body() -> dict[str, Any]:
 
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorMessage} for status in ("4XX", "5XX")}
 
-Chosen = Annotated[str | None, Query(description="The name of a recogniser.", max_length=100)]
+Chosen = Annotated[
+    str | None, Query(description="The name of a recogniser; left out, the default for files.", max_length=100)
+]
 Traced = Annotated[bool, Query(description="Also tell how the clip went, every 100 ms.")]
 WithFeatures = Annotated[bool, Query(description="With the trace, what the recogniser saw.")]
 
@@ -58,7 +60,7 @@ async def recognize(
 ) -> Recognition | Response:
     """Recognise one clip, sent as a form's file or as the plain body."""
     resources = resources_of(request)
-    resources.catalogue.get(recognizer)
+    resources.catalogue.get_for_file(recognizer)
     if progress:
         return await _progressing(request, resources, recognizer, trace, features)
     async with uploads(request, resources.settings) as (upload,):
@@ -71,7 +73,7 @@ async def recognize_batch(
 ) -> Batch:
     """Recognise every file of a form; one that cannot be read does not stop the others."""
     resources = resources_of(request)
-    resources.catalogue.get(recognizer)
+    resources.catalogue.get_for_file(recognizer)
     results: list[BatchItem] = []
     async with uploads(request, resources.settings, resources.settings.max_batch) as received:
         for index, upload in enumerate(received):
@@ -87,7 +89,7 @@ async def recognize_batch(
 async def _recognize(
     resources: Resources, upload: Upload, name: str | None, trace: bool, features: bool, tell: Tell | None = None
 ) -> Recognition:
-    recognizer = resources.catalogue.get(name)
+    recognizer = resources.catalogue.get_for_file(name)
 
     def work() -> Recognition:
         if tell:

@@ -25,6 +25,9 @@ from vocaffect.server.tokens import is_loopback
 MAX_BEHIND = 8
 """Of the sessions that have more than one turn waiting, as files have, no more than this share a turn."""
 
+WHOLE = 1 + 1e-9
+"""What all shares may come to, and the rounding of their sum."""
+
 _log = logging.getLogger(__name__)
 
 Answer = tuple[list[str], Exception | None]
@@ -38,6 +41,8 @@ class Live:
         self.outbox: deque[str] = deque()
         self.failure: Exception | None = None
         self.since = 0.0
+        self.recognizer: str | None = None
+        """What computes for it, once that is agreed and it is admitted."""
         self._settings = settings
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -161,7 +166,10 @@ class Batcher:
 
 
 class Engine:
-    """The batchers of all recognisers, and who may join them."""
+    """The batchers of all recognisers, and who may join them.
+
+    A stream takes the share of the server that it would have among as many of its recogniser alone as the server bears.
+    """
 
     def __init__(self, recognizers: Sequence[Recognizer], settings: Settings, metrics: Metrics) -> None:
         self.closing = False
@@ -186,7 +194,7 @@ class Engine:
         """A place among the live streams, for as long as the block lasts.
 
         Raises:
-            ProtocolError: if the server computes for as many as it can or is about to stop, or if too many come
+            ProtocolError: if the server can compute for nobody more or is about to stop, or if too many come
                 from this address.
         """
         if refusal := self.refusal():
@@ -208,16 +216,28 @@ class Engine:
             if session.phase is not Phase.WAITING:
                 self._batcher(session).leave(live)
 
-    def refusal(self) -> ProtocolError | None:
-        """Why another stream would not be taken, if so."""
+    def admit(self, live: Live) -> None:
+        """Let a stream be computed, now that its recogniser is known.
+
+        Raises:
+            ProtocolError: if that recogniser cannot compute for it.
+        """
+        name = live.session.audio.recognizer.card.name
+        if refusal := self.refusal(name, besides=live):
+            raise refusal
+        live.recognizer = name
+
+    def refusal(self, recognizer: str | None = None, besides: Live | None = None) -> ProtocolError | None:
+        """Why another stream of this recogniser, or of any, would not be taken, if so."""
         if self.closing:
             return ProtocolError("closing", "the server is about to stop; connect again in a moment")
-        late = max((batcher.lag_s for batcher in self._batchers.values()), default=0.0)
-        if self.num_streams >= self.max_streams or (self.num_streams and late > self._settings.max_lag_s):
-            return ProtocolError(
-                "busy", f"the server computes for {self.num_streams} streams, no more; try again later"
-            )
-        return None
+        others = [live.recognizer for live in self._lives if live is not besides]
+        taken = sum(map(self._share, others))
+        for name in self._batchers if recognizer is None else [recognizer]:
+            late = name in others and self._batchers[name].lag_s > self._settings.max_lag_s
+            if taken + self._share(name) <= WHOLE and not late:
+                return None
+        return ProtocolError("busy", f"the server computes for {len(others)} streams, no more; try again later")
 
     def submit(self, live: Live) -> None:
         """Something has come for this session."""
@@ -244,6 +264,10 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for batcher in self._batchers.values():
             batcher.close()
+
+    def _share(self, recognizer: str | None) -> float:
+        """Of what the server can compute, what a stream takes; as little as any while its recogniser is not known."""
+        return 1 / self._settings.streams_each.get(recognizer or "", self.max_streams)
 
     def _batcher(self, session: Session) -> Batcher:
         return self._batchers[session.audio.recognizer.card.name]

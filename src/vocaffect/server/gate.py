@@ -24,7 +24,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
             "default-src 'none'",
             "script-src 'self' 'wasm-unsafe-eval'",  # the page runs recognisers on the device as WebAssembly
             "style-src 'self'",
-            "img-src 'self' data: blob:",
+            "img-src 'self'",
             "media-src 'self' blob:",
             "connect-src 'self'",
             "worker-src 'self'",

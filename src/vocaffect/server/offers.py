@@ -33,6 +33,7 @@ async def recognizers(request: Request) -> RecognizerList:
     settings = resources.settings
     return RecognizerList(
         default=resources.catalogue.default,
+        default_for_files=resources.catalogue.default_for_files,
         recognizers=[describe_fully(recognizer) for recognizer in resources.catalogue],
         server=ServerInfo(
             version=__version__,

@@ -106,6 +106,7 @@ class RecognizerList(Message):
 
     type: Literal["recognizers"] = "recognizers"
     default: str
+    default_for_files: str
     recognizers: list[RecognizerCard]
     server: ServerInfo
 

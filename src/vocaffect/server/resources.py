@@ -29,7 +29,7 @@ class Resources:
     def readiness(self) -> Readiness:
         """Whether another stream would be taken."""
         engine = self.engine
-        status = "closing" if engine.closing else "full" if engine.refusal() else "ready"
+        status = "closing" if engine.closing else "full" if engine.refusal(self.catalogue.default) else "ready"
         return Readiness(status=status, num_streams=engine.num_streams, max_streams=engine.max_streams)
 
 

@@ -19,8 +19,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
     """Processes behind the port, each with the limits below for itself."""
-    recognizers: tuple[str, ...] = Field(default=("default",), min_length=1)
-    """Paths of bundles or shipped names; the first is used where a client names none."""
+    recognizers: tuple[str, ...] = Field(default=("live", "accurate"), min_length=1)
+    """Paths of bundles or shipped names; where a client names none, the first hears streams and the last files."""
     token: str | None = Field(default=None, min_length=16)
     """What callers must show; where the server can be reached from other machines and has none, one is made up."""
     insecure: bool = False
@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Bytes of one WebSocket message."""
     max_streams: int | None = Field(default=None, gt=0)
     """Live streams at once; the next one is told to come back later. Left out, it is measured at the start."""
+    streams_each: dict[str, int] = {}
+    """How many streams of each recogniser alone would be as many as can be, by name; measured with `max_streams`."""
     max_lag_s: float = Field(default=0.15, gt=0)
     """While chunks wait longer than this on average, no stream is added."""
     max_waiting_s: float = Field(default=2.0, gt=0)

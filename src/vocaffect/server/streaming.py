@@ -7,7 +7,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from vocaffect.errors import VocaffectError
 from vocaffect.server.engine import Engine, Live, told
-from vocaffect.server.protocol import ErrorMessage, parse_hello
+from vocaffect.server.protocol import ErrorMessage, Ready, Reply, parse_hello
 from vocaffect.server.refusals import STATUS, ProtocolError
 from vocaffect.server.resources import Resources, resources_of
 from vocaffect.server.session import Phase, Session
@@ -43,7 +43,7 @@ async def _converse(socket: WebSocket, resources: Resources) -> None:
     address = socket.client.host if socket.client else "unknown"
     with engine.joined(session, address) as live:
         if socket.query_params:
-            live.say([session.open(parse_hello(dict(socket.query_params))).model_dump_json()])
+            _say(live, session.open(parse_hello(dict(socket.query_params))), engine)
         receiving = asyncio.create_task(_receive_all(socket, live, engine, settings))
         try:
             while (text := await live.next()) is not None:
@@ -51,6 +51,13 @@ async def _converse(socket: WebSocket, resources: Resources) -> None:
                 engine.submit(live)
         finally:
             receiving.cancel()
+
+
+def _say(live: Live, reply: Reply, engine: Engine) -> None:
+    """Answer at once; with `ready` the stream becomes one of those that are computed, if there is room."""
+    if isinstance(reply, Ready):
+        engine.admit(live)
+    live.say([reply.model_dump_json()])
 
 
 async def _send(socket: WebSocket, text: str, settings: Settings) -> None:
@@ -72,7 +79,7 @@ async def _receive_all(socket: WebSocket, live: Live, engine: Engine, settings: 
             if isinstance(data, bytes):
                 live.session.binary(data)
             elif (reply := live.session.text(data)) is not None:
-                live.say([reply.model_dump_json()])
+                _say(live, reply, engine)
             if live.session.has_work:
                 engine.submit(live)
     except Exception as error:

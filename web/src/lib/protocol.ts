@@ -215,6 +215,7 @@ export interface ServerInfo {
 export interface RecognizerList {
   type: "recognizers";
   default: string;
+  default_for_files: string;
   recognizers: RecognizerCard[];
   server: ServerInfo;
 }

@@ -7,10 +7,15 @@ import type { RecognizerCard, ServerInfo } from "./protocol";
 
 const RETRY_MS = 2000;
 
+/** What sound is recognised for; each has a recogniser of its own, which the server proposes and the user may change. */
+export type Purpose = "live" | "file";
+
 export class World {
   cards = $state.raw<RecognizerCard[]>([]);
   server = $state.raw<ServerInfo | null>(null);
-  chosen = $state("");
+  #chosen = $state<Record<Purpose, string>>({ live: "", file: "" });
+  /** What the user turns to now. */
+  purpose = $state<Purpose>("live");
   place = $state<Place>("server");
   /** How far running on this device has come. */
   device = $state<"off" | "loading" | "ready">("off");
@@ -18,8 +23,11 @@ export class World {
   /** The server runs on the computer that shows the page. */
   readonly here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 
-  /** What every new recording is recognised with. */
-  readonly side = $derived.by(() => this.sideOf(this.chosen, this.place));
+  /** What new recordings are recognised with. */
+  readonly sides = $derived.by(() => ({
+    live: this.sideOf(this.#chosen.live, this.place),
+    file: this.sideOf(this.#chosen.file, this.place),
+  }));
 
   /** Ask the server until it answers. */
   async load(): Promise<void> {
@@ -27,7 +35,7 @@ export class World {
       try {
         const list = await fetchRecognizers();
         this.server = list.server;
-        this.chosen = list.default;
+        this.#chosen = { live: list.default, file: list.default_for_files };
         this.cards = list.recognizers;
         this.error = null;
       } catch (error) {
@@ -45,9 +53,20 @@ export class World {
     return { card, place, voiceUrl: `${url}?version=${version}` }; // a newer server's is loaded anew
   }
 
+  /** The name of the recogniser for what the user has turned to. */
+  get chosen(): string {
+    return this.#chosen[this.purpose];
+  }
+
   choose(name: string): void {
-    this.chosen = name;
+    this.#chosen = { ...this.#chosen, [this.purpose]: name };
     if (this.place === "device") void this.#prepare();
+  }
+
+  turnTo(purpose: Purpose): void {
+    const before = this.chosen;
+    this.purpose = purpose;
+    if (this.place === "device" && this.chosen !== before) void this.#prepare();
   }
 
   move(place: Place): void {
@@ -58,13 +77,13 @@ export class World {
   }
 
   async #prepare(): Promise<void> {
-    const side = this.side;
+    const side = this.sides[this.purpose];
     if (!side) return;
     this.device = "loading";
     try {
       const { DeviceConversation } = await import("./device/conversation");
       await DeviceConversation.prepare(side);
-      if (this.side === side) this.device = "ready";
+      if (this.sides[this.purpose] === side) this.device = "ready";
     } catch (error) {
       this.error = (error as Error).message;
       this.place = "server";
