@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from vocaffect import bundle
 from vocaffect.bundle import (
+    Bundle,
     BundleError,
+    Graph,
+    golden_of,
     golden_signal,
     load_bundle,
     make_golden,
@@ -24,6 +28,7 @@ from vocaffect.bundle import (
 )
 from vocaffect.card import Card
 from vocaffect.hops import one_hop
+from vocaffect.utterance import softmax
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +255,31 @@ def test_a_refused_write_leaves_the_old_file(toys: Any, toy_bundle: Path, tmp_pa
         write_bundle(path, toys().model, toys("window").card)
     assert path.read_bytes() == toy_bundle.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_a_golden_vector_is_one_that_the_last_bits_of_a_signal_do_not_move(toys: Any, tmp_path: Path) -> None:
+    class Rounded:
+        """Steps as they come of rounded activations, whose place the last bits decide; at 1.5 s they are small."""
+
+        def run(self, wanted: Any, feed: dict[str, Any]) -> list[Any]:
+            samples = feed["samples"]
+            step = 0.02 if samples.shape[1] == 24_000 else 2.0
+            sums = samples.astype(np.float64).sum(axis=1)
+            logits = np.zeros((len(samples), samples.shape[1] // toy.card.hop, 3), np.float32)
+            logits[..., 0] = step * (np.floor(1e9 * sums) % 2)[:, None]
+            posterior = softmax(logits, toy.card.temperature)
+            return [logits, posterior, logits, logits[..., 0], *(feed[f"state.{name}"] for name in names)]
+
+        def get_outputs(self) -> list[Any]:
+            return [SimpleNamespace(name="posterior")]
+
+    toy = toys("frame")
+    names = [spec.name for spec in toy.card.state]
+    found = golden_of(Bundle(toy.card, Graph(Rounded(), names), None), 1e-4)
+    assert found.seconds == 1.5
+    assert found.tolerance == pytest.approx(4 * 0.02 * 2 / 9 / toy.card.temperature, rel=0.05)
+    steady = golden_of(load_bundle(toy.write(tmp_path / "x.onnx")), 1e-4)
+    assert (steady.seconds, steady.tolerance) == (1.0, 1e-4)
 
 
 def test_golden_signal_is_the_same_everywhere() -> None:

@@ -317,12 +317,9 @@ class _OpenSegment:
         flicker, and one that comes every half second, and has heard all before it, is not kept back.
         """
         elapsed_s = (self._newest_at - self._smoothed_at) / SAMPLE_RATE
-        before, self._smoothed_at = self._smoothed, self._newest_at
-        if before is None or not time_constant_s:
-            self._smoothed = newest
-        else:
-            weight = 1 - math.exp(-elapsed_s / time_constant_s)
-            self._smoothed = np.asarray(before + weight * (newest - before), np.float32)
+        before = newest if self._smoothed is None else self._smoothed
+        weight = 1 - math.exp(-elapsed_s / time_constant_s) if time_constant_s else 1.0
+        self._smoothed, self._smoothed_at = np.asarray(before + weight * (newest - before), np.float32), self._newest_at
         return self._smoothed
 
     def decision_at(self, position: int) -> NDArray[np.float32]:
