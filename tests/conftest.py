@@ -13,8 +13,9 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from vocaffect.bundle import golden_signal, make_golden, write_bundle
+from vocaffect.bundle import golden_signal, write_bundle
 from vocaffect.card import Card
+from vocaffect.golden import make_golden
 
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")  # how long an example takes hangs on who else is computing

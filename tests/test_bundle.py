@@ -15,10 +15,8 @@ from vocaffect.bundle import (
     Bundle,
     BundleError,
     Graph,
-    golden_of,
     golden_signal,
     load_bundle,
-    make_golden,
     read_card,
     resolve,
     seal,
@@ -27,6 +25,7 @@ from vocaffect.bundle import (
     write_bundle,
 )
 from vocaffect.card import Card
+from vocaffect.golden import golden_of, make_golden
 from vocaffect.hops import one_hop
 from vocaffect.utterance import softmax
 

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from vocaffect.bundle import BundleError, golden_signal, make_golden, write_bundle
+from vocaffect.bundle import BundleError, golden_signal, write_bundle
 from vocaffect.ensemble import combined, fit_weights, write_ensemble
 from vocaffect.errors import VocaffectError
+from vocaffect.golden import make_golden
 from vocaffect.merging import Combine
 from vocaffect.recognizer import Recognizer
 from vocaffect.verification import verify

@@ -21,7 +21,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from vocaffect.card import FORMAT_VERSION, NO_DIGEST, Card, Golden
+from vocaffect.card import FORMAT_VERSION, NO_DIGEST, Card
 from vocaffect.errors import VocaffectError, unknown_name
 from vocaffect.files import atomic_path
 from vocaffect.hops import STEP, one_hop
@@ -35,8 +35,6 @@ BUNDLES = Path(__file__).parent / "bundles"
 
 _SEALED = re.compile(rb'"digest":"sha256:([0-9a-f]{64})"\}\Z')
 _METADATA_PROPS = 14
-GOLDEN_S, SHAKES, MARGIN, WIDEST = (1.0, 0.5, 1.5, 2.0, 3.0, 4.0, 6.0), 16, 4.0, 0.09
-"""Golden signals, the usual one first; how often they are shaken; how many times what that moves is allowed, at most."""
 SAME = 1e-5
 """How far the posterior that a graph computes may be from that of its logits."""
 
@@ -109,34 +107,6 @@ def golden_signal(seconds: float) -> NDArray[np.float32]:
     hiss = np.sin(1e5 * t * t + 40 * np.sin(7919 * t))
     syllables = np.sin(np.pi * 4 * t) ** 2 * (t < 0.8 * seconds)
     return np.asarray(0.1 * syllables * voice + 0.003 * hiss, np.float32)
-
-
-def make_golden(model: bytes, card: Card, tolerance: float = 1e-3) -> Golden:
-    """The golden vector of an unsealed model, as it answers here and now."""
-    return golden_of(_opened(model, "the model", 1, card, None), tolerance)
-
-
-def golden_of(bundle: Bundle, tolerance: float = 1e-3) -> Golden:
-    """The golden vector of a bundle that is open, such that other processors answer it too.
-
-    Where activations are rounded, last bits decide of a step, and differ between processors. If changing them moves the
-    posterior by more than a quarter of the tolerance, the length that moves least is taken, and four times that allowed.
-    """
-    moved = {GOLDEN_S[0]: _moved(bundle, GOLDEN_S[0])}
-    if moved[GOLDEN_S[0]] > tolerance / MARGIN:
-        moved |= {seconds: _moved(bundle, seconds) for seconds in GOLDEN_S[1:]}
-    seconds = min(moved, key=lambda each: moved[each])
-    _, posterior = _golden_answer(bundle, golden_signal(seconds))
-    tolerance = min(max(tolerance, MARGIN * moved[seconds]), WIDEST)
-    return Golden(seconds=seconds, posterior=[float(p) for p in posterior], tolerance=tolerance)
-
-
-def _moved(bundle: Bundle, seconds: float) -> float:
-    """How far changes of a millionth in a signal move the posterior, at most."""
-    signal, rng = golden_signal(seconds), np.random.default_rng(0)
-    shaken = [signal * (1 + 1e-6 * rng.normal(size=len(signal))).astype(np.float32) for _ in range(SHAKES)]
-    still, *others = (_golden_answer(bundle, each)[1] for each in (signal, *shaken))
-    return float(np.max(np.abs(np.array(others) - still)))
 
 
 def seal(model: bytes, card: Card) -> bytes:
@@ -235,8 +205,8 @@ def load_bundle(path: Path | str, *, threads: int = 1) -> Bundle:
 
 def _open(data: bytes, path: Path, threads: int) -> Bundle:
     card = unseal(data, str(path))
-    bundle = _opened(data, str(path), threads, card, path)
-    logits, posterior = _golden_answer(bundle, golden_signal(card.golden.seconds))
+    bundle = open_model(data, str(path), threads, card, path)
+    logits, posterior = golden_answer(bundle, golden_signal(card.golden.seconds))
     difference = float(np.max(np.abs(posterior - card.golden.posterior)))
     if not difference <= card.golden.tolerance:
         raise BundleError(
@@ -248,7 +218,12 @@ def _open(data: bytes, path: Path, threads: int) -> Bundle:
     return bundle
 
 
-def _opened(model: bytes, name: str, threads: int, card: Card, path: Path | None) -> Bundle:
+def open_model(model: bytes, name: str, threads: int, card: Card, path: Path | None) -> Bundle:
+    """A model, sealed or not, that does what its card says; of the card's golden vector nothing is believed.
+
+    Raises:
+        BundleError: if onnxruntime cannot open it, or its graph does not match the card.
+    """
     states = [spec.name for spec in card.state]
     bundle = Bundle(card, Graph(_open_session(model, name, threads, card), states), path)
     _check_graph(bundle)
@@ -272,7 +247,7 @@ def _step_alike(bundle: Bundle, other: Bundle) -> bool:
     return all(np.array_equal(state[name], whole.state[name]) for name in state)
 
 
-def _golden_answer(bundle: Bundle, signal: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def golden_answer(bundle: Bundle, signal: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The last logits and posterior about a signal (num_samples,), ``(num_labels,)`` each."""
     card = bundle.card
     if card.streaming == "window":

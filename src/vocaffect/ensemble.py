@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vocaffect.bundle import created_now, make_golden, resolve, write_bundle
+from vocaffect.bundle import created_now, resolve, write_bundle
 from vocaffect.card import Card, Golden, Licence, StateSpec
 from vocaffect.errors import VocaffectError
+from vocaffect.golden import make_golden
 from vocaffect.merging import Combine, Member, merge, reach
 from vocaffect.recognizer import Recognizer
 from vocaffect.utterance import softmax

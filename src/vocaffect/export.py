@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vocaffect.bundle import Bundle, Graph, created_now, make_golden, write_bundle
+from vocaffect.bundle import Bundle, Graph, created_now, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
+from vocaffect.golden import make_golden
 from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_byte_lstm, has_eight_bits
 from vocaffect.repetition import repeated

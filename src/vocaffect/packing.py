@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vocaffect.audio import read_clip
-from vocaffect.bundle import golden_of, read_card, unseal, write_bundle
+from vocaffect.bundle import read_card, unseal, write_bundle
 from vocaffect.card import Card
 from vocaffect.corpora import corpus_names, get_corpus
 from vocaffect.encoders.store import KNOWN
@@ -19,6 +19,7 @@ from vocaffect.ensemble import reference_of
 from vocaffect.errors import VocaffectError
 from vocaffect.export import bundle_in_python, describe, refuse_plain, write_recognizer
 from vocaffect.files import write_text
+from vocaffect.golden import golden_of
 from vocaffect.metrics import fit_temperature, softmax
 from vocaffect.models import Network
 from vocaffect.recognizer import Recognizer

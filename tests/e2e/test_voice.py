@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vocaffect.bundle import make_golden, write_bundle
+from vocaffect.bundle import write_bundle
 from vocaffect.card import StateSpec
+from vocaffect.golden import make_golden
 
 from .conftest import OpenPage, Page, photograph, serve
 from .test_device import go_on_device
