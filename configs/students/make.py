@@ -269,7 +269,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("student.safetensors"))
     given = parser.parse_args()
     weights = learn(hear(draw_clips(given.data_root)))
-    save_file({name: tensor.half().contiguous() for name, tensor in weights.items()}, given.output)
+    halves = {name: tensor.half().contiguous() for name, tensor in weights.items()}
+    save_file(halves, given.output, {"corpora": " ".join(sorted(SECONDS))})
 
 
 if __name__ == "__main__":

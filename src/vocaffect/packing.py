@@ -150,7 +150,7 @@ def _description(
             "manifest_hash": run.manifest.hash,
             "metrics": metrics,
             "normalisation": {"statistics_of": list(statistics_of(run))},
-            **terms(learned_from(run), network.model.pretrained),
+            **terms(learned_from(run) | network.model.learned_from, network.model.pretrained),
         },
     }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vocaffect.encoders import EncoderError, Moonshine
 from vocaffect.encoders.base import attention_bias, masked_group_norm
-from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, RunningNorm, load_causal
+from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, RunningNorm, load_causal, taught_by
 from vocaffect.state import refill, walk
 
 SIZES: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_heads": 2}
@@ -108,6 +108,17 @@ def test_a_student_replaces_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert torch.equal(module.conv1.weight, given["conv1.weight"])
     found = dict(module.named_parameters())["layers.0.mlp.fc1.bias"]
     assert torch.allclose(found, learned["layers.0.mlp.fc1.bias"], atol=1e-3)
+
+
+def test_a_student_says_what_it_has_learned_from(tmp_path: Path) -> None:
+    known, silent = str(tmp_path / "known.safetensors"), str(tmp_path / "silent.safetensors")
+    save_file({"x": torch.zeros(1)}, known, {"corpora": "emodb tess"})
+    save_file({"x": torch.zeros(1)}, silent)
+    assert taught_by(known) == {"emodb", "tess"}
+    assert taught_by(silent) == {"silent.safetensors"}
+    assert taught_by(str(tmp_path / "gone.safetensors")) == {"gone.safetensors"}
+    shipped = Path(__file__).parents[2] / "configs" / "students" / "student.safetensors"
+    assert taught_by(str(shipped)) == {"ased", "emodb", "nemo", "tess"}
 
 
 def test_it_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

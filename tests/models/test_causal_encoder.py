@@ -1,11 +1,13 @@
 """The recogniser that hears an encoder causally: its statistics, its four bits, the size of what it remembers."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vocaffect.encoders import EncoderError
@@ -116,3 +118,9 @@ def test_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         model(layers=[4])
     with pytest.raises(EncoderError, match=r"encoders fetch moonshine-base"):
         model(encoder="moonshine-base").load()
+
+
+def test_what_its_student_learned_from_counts_as_learned_from(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "student.safetensors", {"corpora": "tess"})
+    assert model(student=str(tmp_path / "student.safetensors")).learned_from == {"tess"}
+    assert model().learned_from == frozenset()

@@ -5,13 +5,14 @@ there looks back here: convolutions end where their hop ends, the norm behind th
 variance of what has sounded so far, and a frame attends to those of the last second or so.
 """
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocaffect.encoders.moonshine import STRIDE, STRIDE_1, WIDTH_1, Attention, Mlp, turned
+from vocaffect.encoders.moonshine import STRIDE, STRIDE_1, WIDTH_1, Attention, Layer, MoonshineParts, turned
 from vocaffect.encoders.store import KNOWN, EncoderError, locate
 from vocaffect.units import exact_div
 
@@ -105,60 +106,39 @@ class RollingAttention(Attention):
         return joined, RollingState(keys[:, count:], values[:, count:])
 
 
-class RollingLayer(nn.Module):
-    """Attention to the last frames, then the two layers, each normed before and added to what came in."""
+class RollingLayer(Layer):
+    """The same with attention to the last frames."""
 
-    def __init__(self, size: int, inner: int, num_heads: int) -> None:
-        super().__init__()
-        self.self_attn, self.mlp = RollingAttention(size, num_heads), Mlp(size, inner)
-        self.input_layernorm = nn.LayerNorm(size, bias=False)
-        self.post_attention_layernorm = nn.LayerNorm(size, bias=False)
+    attention = RollingAttention
+    self_attn: RollingAttention
 
-    def forward(self, frames: Tensor, turns: Tensor, bias: Tensor, state: RollingState) -> tuple[Tensor, RollingState]:
+    def rolling(self, frames: Tensor, turns: Tensor, bias: Tensor, state: RollingState) -> tuple[Tensor, RollingState]:
         """Frames ``(batch, num_frames, size)`` to frames; see `RollingAttention.rolling`."""
         heard, state = self.self_attn.rolling(self.input_layernorm(frames), turns, bias, state)
         frames = frames + heard
         return frames + self.mlp(self.post_attention_layernorm(frames)), state
 
 
-class CausalMoonshine(nn.Module):
-    """Three convolutions, one frame for each hop of 384 samples, and as many layers as are wanted.
+class CausalMoonshine(MoonshineParts):
+    """Moonshine frame by frame, one for each hop of 384 samples.
 
     Args:
-        hidden_size: length of a vector.
-        intermediate_size: width within a layer's two layers.
         num_layers: layers, from the lowest up.
-        num_heads: heads of attention.
-        rotary_share: share of a head's numbers that is turned.
-        rotary_base: positions turn at rates down to nearly one over this.
         window: frames that attention hears, the newest included.
         above: whether a linear layer guesses, from the last layer, what a higher one would say.
+        sizes: the other arguments of `MoonshineParts`.
     """
 
-    rates: Tensor
+    layer = RollingLayer
 
-    def __init__(
-        self,
-        hidden_size: int = 416,
-        intermediate_size: int = 1664,
-        num_layers: int = 2,
-        num_heads: int = 8,
-        rotary_share: float = 0.62,
-        rotary_base: float = 10_000.0,
-        window: int = 42,
-        above: bool = False,
-    ) -> None:
-        super().__init__()
-        self.size, self.num_layers, self.window = hidden_size, num_layers, window
-        self.conv1 = nn.Conv1d(1, hidden_size, WIDTH_1, STRIDE_1, bias=False)
-        self.groupnorm = RunningNorm(hidden_size)
-        self.conv2 = nn.Conv1d(hidden_size, 2 * hidden_size, 7, 3)
-        self.conv3 = nn.Conv1d(2 * hidden_size, hidden_size, 3, 2)
-        self.layers = nn.ModuleList(RollingLayer(hidden_size, intermediate_size, num_heads) for _ in range(num_layers))
-        self.above = nn.Linear(hidden_size, hidden_size) if above else None
-        turned_size = int(exact_div(hidden_size, num_heads) * rotary_share)
-        rates = rotary_base ** -(torch.arange(0, turned_size, 2) / turned_size)
-        self.register_buffer("rates", rates, persistent=False)
+    def __init__(self, num_layers: int = 2, window: int = 42, above: bool = False, **sizes: Any) -> None:
+        super().__init__(num_layers=num_layers, **sizes)
+        self.window = window
+        self.above = nn.Linear(self.size, self.size) if above else None
+
+    def norm(self, size: int) -> nn.Module:
+        """Over channels, running along."""
+        return RunningNorm(size)
 
     def initial_state(self, batch: int) -> CausalState:
         """Silence before the first sample: zeros."""
@@ -205,7 +185,8 @@ class CausalMoonshine(nn.Module):
         angles = places[:, None] * self.rates
         turns, vectors, memories = torch.stack([angles.cos(), angles.sin()]), [hidden], []
         for layer, memory in zip(self.layers, state.layers, strict=True):
-            hidden, memory = layer(hidden, turns, bias, memory)
+            assert isinstance(layer, RollingLayer)
+            hidden, memory = layer.rolling(hidden, turns, bias, memory)
             vectors.append(hidden * active)
             memories.append(memory)
         if self.above is not None:
@@ -224,7 +205,7 @@ def load_causal(encoder: CausalMoonshine, name: str, student: str | None = None)
     Args:
         encoder: with the sizes of the pretrained one.
         name: of the pretrained one.
-        student: a safetensors file with tensors named as here.
+        student: a safetensors file with tensors named as here; ``corpora`` in its metadata names what it learned from.
 
     Raises:
         EncoderError: if a file is not here or does not fit.
@@ -243,6 +224,18 @@ def load_causal(encoder: CausalMoonshine, name: str, student: str | None = None)
         encoder.load_state_dict({key: weights[key] for key in own})
     except RuntimeError as error:
         raise EncoderError(f"{student or name} does not fit: {error}") from error
+
+
+def taught_by(student: str) -> frozenset[str]:
+    """The corpora that a student has learned from, as its file says; the file's name where it does not or is gone."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(student, "pt") as file:
+            said = (file.metadata() or {}).get("corpora", "")
+    except (SafetensorError, OSError):
+        said = ""
+    return frozenset(said.split() or [Path(student).name])
 
 
 def _student(path: str) -> dict[str, Tensor]:

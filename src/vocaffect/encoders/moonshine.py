@@ -55,9 +55,11 @@ class Mlp(nn.Module):
 class Layer(nn.Module):
     """Attention, then the two layers, each normed before and added to what came in."""
 
+    attention = Attention
+
     def __init__(self, size: int, inner: int, num_heads: int) -> None:
         super().__init__()
-        self.self_attn, self.mlp = Attention(size, num_heads), Mlp(size, inner)
+        self.self_attn, self.mlp = self.attention(size, num_heads), Mlp(size, inner)
         self.input_layernorm = nn.LayerNorm(size, bias=False)
         self.post_attention_layernorm = nn.LayerNorm(size, bias=False)
 
@@ -68,8 +70,8 @@ class Layer(nn.Module):
         return out
 
 
-class Moonshine(Encoder):
-    """Three convolutions, 41.7 frames a second, and as many layers as are wanted.
+class MoonshineParts(nn.Module):
+    """Three convolutions, a norm behind the first, and as many layers as are wanted, however they are heard.
 
     Args:
         hidden_size: length of a vector.
@@ -80,6 +82,7 @@ class Moonshine(Encoder):
         rotary_base: positions turn at rates down to nearly one over this.
     """
 
+    layer = Layer
     rates: Tensor
 
     def __init__(
@@ -94,13 +97,27 @@ class Moonshine(Encoder):
         super().__init__()
         self.size, self.num_layers = hidden_size, num_layers
         self.conv1 = nn.Conv1d(1, hidden_size, WIDTH_1, STRIDE_1, bias=False)
-        self.groupnorm = nn.GroupNorm(1, hidden_size)
+        self.groupnorm = self.norm(hidden_size)
         self.conv2 = nn.Conv1d(hidden_size, 2 * hidden_size, 7, 3)
         self.conv3 = nn.Conv1d(2 * hidden_size, hidden_size, 3, 2)
-        self.layers = nn.ModuleList(Layer(hidden_size, intermediate_size, num_heads) for _ in range(num_layers))
+        self.layers = nn.ModuleList(self.layer(hidden_size, intermediate_size, num_heads) for _ in range(num_layers))
         turned_size = int(exact_div(hidden_size, num_heads) * rotary_share)
         rates = rotary_base ** -(torch.arange(0, turned_size, 2) / turned_size)
         self.register_buffer("rates", rates, persistent=False)
+
+    def norm(self, size: int) -> nn.Module:
+        """The norm behind the first convolution, over ``size`` channels."""
+        raise NotImplementedError
+
+
+class Moonshine(MoonshineParts, Encoder):
+    """The encoder that hears a whole clip at once, 41.7 frames a second."""
+
+    groupnorm: nn.GroupNorm
+
+    def norm(self, size: int) -> nn.Module:
+        """Over channels and time."""
+        return nn.GroupNorm(1, size)
 
     def forward(self, samples: Tensor, active: Tensor) -> Encoded:
         """Samples ``(batch, num_samples)`` to every layer's vectors; see `Encoder`."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, load_causal
+from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, load_causal, taught_by
 from vocaffect.models.four_bits import in_four_bits
 from vocaffect.models.pooling import StatisticsPool, StatisticsState
 from vocaffect.models.registry import Model, register_model
@@ -80,6 +80,11 @@ class CausalEncoderModel(Model):
         self.register_buffer("mean", torch.zeros(self.pool.size))
         self.register_buffer("deviation", torch.ones(self.pool.size))
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.pool.size, num_labels))
+
+    @property
+    def learned_from(self) -> frozenset[str]:
+        """The student's corpora."""
+        return frozenset() if self.student is None else taught_by(self.student)
 
     def load(self) -> None:
         """Load the pretrained weights, and those of the student over them.

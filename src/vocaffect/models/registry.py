@@ -28,6 +28,11 @@ class Model(nn.Module):
     pretrained: str | None = None
     """The name of the pretrained encoder that it begins with."""
 
+    @property
+    def learned_from(self) -> frozenset[str]:
+        """The corpora that what it begins with has learned from, beside those of its run; not those of `pretrained`."""
+        return frozenset()
+
     def load(self) -> None:
         """Before training: take over what was learned elsewhere; most models begin with nothing."""
 
