@@ -112,6 +112,26 @@ describe("reading", () => {
   });
 });
 
+describe("the whole of several passages", () => {
+  const three = ["happy", "sad", "angry"];
+  const whole = (posterior: number[], passages: number) =>
+    reading("done", null, { label: "happy", posterior, uncertain: false, passages }, null, three);
+
+  it("is mixed where no emotion has half of it", () => {
+    expect(whole([0.4, 0.25, 0.35], 3)).toMatchObject({
+      word: "Mixed",
+      note: "Above all happy and angry, on average over 3 passages",
+      label: null,
+      posterior: [0.4, 0.25, 0.35],
+    });
+  });
+
+  it("is an emotion where one has half of it, and in one passage the likeliest", () => {
+    expect(whole([0.5, 0.25, 0.25], 3).word).toBe("Happy");
+    expect(whole([0.4, 0.25, 0.35], 1).word).toBe("Happy");
+  });
+});
+
 describe("timeline", () => {
   it("finds runs and keeps them apart", () => {
     const speech = [false, true, true, false, true];

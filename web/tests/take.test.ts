@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 
 import type { Side } from "../src/lib/conversation";
-import type { Segment, Update } from "../src/lib/protocol";
+import { hearsWaveform } from "../src/lib/features";
+import type { RecognizerCard, Segment, Update } from "../src/lib/protocol";
 import { Take, overall } from "../src/lib/take.svelte";
 
 const side = {
-  card: { hop_s: 0.01, labels: ["happy", "sad"] },
+  card: { hop_s: 0.01, labels: ["happy", "sad"], recipe: {} },
   place: "server",
   voiceUrl: "",
 } as unknown as Side;
@@ -33,6 +34,16 @@ function segment(index: number, start_s: number, end_s: number, posterior = [1, 
 }
 
 describe("a take", () => {
+  it("keeps no features of a recogniser that hears the sound as it is", () => {
+    const features = { waveform: {} };
+    expect(hearsWaveform({ recipe: { frontend: { features } } } as unknown as RecognizerCard)).toBe(true);
+    const card = { ...side.card, recipe: { frontend: { features } } };
+    const take = new Take({ ...side, card });
+    take.receive(update(0.1, 0));
+    expect([take.numFrames, take.features.columns, take.updates.length]).toEqual([0, [], 1]);
+    expect(hearsWaveform({ recipe: { frontend: { features: { mfcc: {} } } } } as unknown as RecognizerCard)).toBe(false);
+  });
+
   it("goes on in time and in its count of passages when a conversation takes the place of a lost one", () => {
     const take = new Take(side);
     take.receive(update(0.1, 0));

@@ -1,6 +1,7 @@
 /** The server's API as the page uses it; docs/protocol.md describes it. */
 
 import { Failure } from "./failure";
+import { hearsWaveform } from "./features";
 import type { Conversation, Listener } from "./conversation";
 import type { VoiceProfile } from "./device/voice_profile";
 import { VERSION } from "./protocol";
@@ -9,6 +10,7 @@ import type {
   ErrorMessage,
   Progress,
   Recognition,
+  RecognizerCard,
   RecognizerList,
   ServerMessage,
 } from "./protocol";
@@ -44,11 +46,12 @@ export async function ask<Answer>(method: string, path: string, body?: object | 
 export function recognizeFile(
   file: Blob,
   recognizer: string,
+  features: boolean,
   tell: (step: Progress["step"], fraction: number) => void,
 ): Promise<Recognition> {
   const form = new FormData();
   form.append("file", file);
-  const query = new URLSearchParams({ recognizer, trace: "true", features: "true", progress: "true" });
+  const query = new URLSearchParams({ recognizer, trace: "true", features: `${features}`, progress: "true" });
   const request = new XMLHttpRequest(); // fetch does not tell how far an upload has come
   let read = 0;
   return new Promise((resolve, reject) => {
@@ -95,7 +98,7 @@ export class ServerConversation implements Conversation {
 
   /** Resolves when the server is ready for audio; rejects with its reason where it is not. */
   static open(
-    recognizer: string,
+    card: RecognizerCard,
     sampleRate: number,
     listener: Listener,
     voice: VoiceProfile | null = null,
@@ -111,8 +114,8 @@ export class ServerConversation implements Conversation {
           version: VERSION,
           sample_rate: sampleRate,
           format: "int16",
-          recognizer,
-          features: true,
+          recognizer: card.name,
+          features: !hearsWaveform(card),
           voice: voice && JSON.stringify(voice),
         });
       socket.onmessage = (event: MessageEvent<string>) => {

@@ -46,7 +46,7 @@ export async function converse(
   voice: VoiceProfile | null,
 ): Promise<Conversation> {
   if (side.place === "server") {
-    return ServerConversation.open(side.card.name, sampleRate, listener, voice);
+    return ServerConversation.open(side.card, sampleRate, listener, voice);
   }
   const { DeviceConversation } = await import("./device/conversation");
   return DeviceConversation.open(side, sampleRate, listener, voice);

@@ -1,5 +1,13 @@
 /** What a recogniser saw: one column of features for each hop of time. */
 
+import type { RecognizerCard } from "./protocol";
+
+/** Whether a recogniser hears the sound as it is: then there are no features beside the waveform. */
+export function hearsWaveform(card: RecognizerCard): boolean {
+  const { frontend } = card.recipe as { frontend?: { features?: object } };
+  return Object.keys(frontend?.features ?? {}).join() === "waveform";
+}
+
 export class FeatureMap {
   /** By number of hops; a frame that no model has run on (silence) is missing. */
   columns: (Float32Array | undefined)[] = [];

@@ -47,7 +47,7 @@ export function reading(
     case "done":
       if (played) return ofUpdate(played, `at ${clock(played.time_s)}`, labels);
       return (
-        (whole && claimed(whole, ofPassages(whole.passages), labels)) ??
+        (whole && (mixed(whole, labels) ?? claimed(whole, ofPassages(whole.passages), labels))) ??
         plain("Silence", "Nobody speaks in this recording.")
       );
   }
@@ -70,6 +70,14 @@ function ofUpdate(update: Update, when: string, labels: string[]): Reading {
     claimed({ label, posterior, uncertain }, when, labels) ??
     plain("Speech", "Heard too little of it yet to tell.")
   );
+}
+
+/** Several passages of which no emotion has half: none is claimed for all of them. */
+function mixed({ posterior, passages }: Decision & { passages: number }, labels: string[]): Reading | null {
+  if (posterior === null || passages < 2 || Math.max(...posterior) >= 0.5) return null;
+  const [first, second] = likeliest(posterior).map((index) => labels[index] ?? "");
+  const note = `Above all ${first} and ${second}, ${ofPassages(passages)}`;
+  return { word: "Mixed", note, label: null, posterior, uncertain: false };
 }
 
 function claimed({ label, posterior, uncertain }: Decision, when: string, labels: string[]): Reading | null {

@@ -56,11 +56,12 @@ export interface Layout {
 }
 
 export function layout({ wave, heat, stream }: Heights): Layout {
-  const passages = wave > 0 ? wave + 4 : 0;
+  const waveTop = wave > 0 ? GAP - 8 : 0;
+  const passages = wave > 0 ? waveTop + wave + 4 : 0;
   const heatTop = passages + PASSAGES_HEIGHT + GAP;
   const streamTop = heatTop + (heat > 0 ? heat + GAP : 0);
   const axis = streamTop + stream + 4;
-  return { wave: 0, passages, heat: heatTop, stream: streamTop, axis, height: axis + AXIS_HEIGHT };
+  return { wave: waveTop, passages, heat: heatTop, stream: streamTop, axis, height: axis + AXIS_HEIGHT };
 }
 
 export function scale(scene: Scene): (seconds: number) => number {

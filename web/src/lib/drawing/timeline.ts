@@ -8,7 +8,7 @@ import type { Look, Scene, Span } from "./scene";
 import { drawStream } from "./stream";
 
 export function draw(canvas: CanvasRenderingContext2D, scene: Scene, look: Look): void {
-  const { height, axis, passages, heat, stream } = layout(scene.heights);
+  const { height, axis, wave, passages, heat, stream } = layout(scene.heights);
   canvas.clearRect(0, 0, scene.width, height);
   const shown = {
     ...scene,
@@ -17,7 +17,7 @@ export function draw(canvas: CanvasRenderingContext2D, scene: Scene, look: Look)
   };
   const spoken = speech(shown.updates, scene.segments);
   drawSpeech(canvas, shown, look, spoken, axis);
-  if (scene.heights.wave > 0) drawWave(canvas, shown, look, spoken);
+  if (scene.heights.wave > 0) drawWave(canvas, shown, look, spoken, wave);
   drawPassages(canvas, shown, look, passages);
   if (scene.heights.heat > 0) drawHeat(canvas, shown, look, heat);
   drawStream(canvas, shown, look, stream);
@@ -41,9 +41,15 @@ function drawSpeech(
   for (const [from, to] of spoken) canvas.fillRect(x(from), 0, x(to) - x(from), bottom);
 }
 
-function drawWave(canvas: CanvasRenderingContext2D, scene: Scene, look: Look, spoken: Span[]): void {
+function drawWave(
+  canvas: CanvasRenderingContext2D,
+  scene: Scene,
+  look: Look,
+  spoken: Span[],
+  top: number,
+): void {
   const x = scale(scene);
-  const middle = scene.heights.wave / 2;
+  const middle = top + scene.heights.wave / 2;
   canvas.fillStyle = look.rule;
   canvas.fillRect(0, Math.round(middle), scene.width, 1);
   const perPixel = (scene.toS - scene.fromS) / scene.width / scene.peakS;
@@ -56,7 +62,7 @@ function drawWave(canvas: CanvasRenderingContext2D, scene: Scene, look: Look, sp
     for (let index = first; index < last; index += 1) peak = Math.max(peak, scene.peaks[index] ?? 0);
     if (peak === 0) continue;
     // A square root lets a quiet voice be seen beside a loud one.
-    const half = Math.max(0.75, Math.sqrt(Math.min(1, peak)) * (middle - 2));
+    const half = Math.max(0.75, Math.sqrt(Math.min(1, peak)) * (scene.heights.wave / 2 - 2));
     canvas.fillStyle = inked.some(([from, to]) => left > from && left < to) ? look.ink : look.faint;
     canvas.fillRect(left, middle - half, Math.max(1, step - 1), 2 * half);
   }
