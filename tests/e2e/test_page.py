@@ -16,7 +16,8 @@ VIEWS = ("live", "file", "compare", "correct", "about")
 MAX_COMPRESSED = 150_000
 CUT_OFF = """
 [...document.querySelectorAll('[role=tabpanel]:not([hidden]) *')]
-  .filter((e) => getComputedStyle(e).overflowX !== 'visible' && !e.matches('.hidden') && e.scrollWidth > e.clientWidth + 1)
+  .filter((e) => getComputedStyle(e).overflowX !== 'visible' && !e.matches('.hidden'))
+  .filter((e) => e.scrollWidth > e.clientWidth + 1)
   .map((e) => e.outerHTML.slice(0, 80))
 """
 """Elements of the open view that hold more than they show across."""
