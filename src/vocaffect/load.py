@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidURI
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
-from websockets.uri import parse_uri
+from websockets.uri import WebSocketURI, parse_uri
 
 from vocaffect.errors import VocaffectError
 from vocaffect.pcm import to_pcm
@@ -74,7 +75,7 @@ def load(
     Streams begin spread over `ramp_s`; waits count from `warm_s` after that.
 
     Raises:
-        VocaffectError: if nobody answers at `url`, as in ``http://127.0.0.1:8000``.
+        VocaffectError: if `url` is no address as ``http://127.0.0.1:8000``, or nobody answers there.
     """
     return asyncio.run(_load(url, num_streams, seconds, to_pcm(samples), recognizer, token, ramp_s, warm_s))
 
@@ -112,6 +113,13 @@ async def _load(
     return result
 
 
+def _stream_uri(url: str) -> WebSocketURI:
+    try:
+        return parse_uri(f"ws{url.removeprefix('http').rstrip('/')}/v1/stream")
+    except InvalidURI:
+        raise VocaffectError(f"{url} is no server's address; give one such as http://127.0.0.1:8000") from None
+
+
 def _chunks(samples: NDArray[np.int16]) -> list[bytes]:
     whole = samples[: len(samples) // CHUNK * CHUNK].astype("<i2")
     if not len(whole):
@@ -133,7 +141,7 @@ class _Stream(asyncio.Protocol):
         end: float,
         result: Load,
     ) -> None:
-        self._uri = parse_uri(f"ws{url.removeprefix('http').rstrip('/')}/v1/stream")
+        self._uri = _stream_uri(url)
         self._connection = ClientProtocol(self._uri, max_size=None)
         self._hello, self._token, self._chunks = hello, token, chunks
         self._begin, self._counted_from, self._end = begin, counted_from, end
@@ -150,9 +158,13 @@ class _Stream(asyncio.Protocol):
         await asyncio.sleep(self._begin - self._loop.time())
         self._connected = self._loop.time()
         try:
-            await self._loop.create_connection(lambda: self, self._uri.host, self._uri.port)
+            secure = True if self._uri.secure else None
+            await self._loop.create_connection(lambda: self, self._uri.host, self._uri.port, ssl=secure)
         except OSError as error:
-            raise VocaffectError(f"nobody answers at {self._uri.host}:{self._uri.port} ({error})") from error
+            raise VocaffectError(
+                f"nobody answers at {self._uri.host}:{self._uri.port} ({error.strerror or error}); "
+                "start a server with `vocaffect serve`, or give the address that it printed"
+            ) from error
         await self._closed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

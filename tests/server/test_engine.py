@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 
 from vocaffect.bundle import golden_signal
+from vocaffect.errors import VocaffectError
 from vocaffect.load import load
 from vocaffect.server import engine
 from vocaffect.server.capacity import FEWEST, with_capacity
@@ -52,6 +53,19 @@ def test_a_load_of_streams_is_answered_in_full(address: str) -> None:
     assert (result.admitted, result.refused, result.lost) == (20, {}, 0)
     assert len(result.waits_s) == result.num_chunks > 20
     assert 0 < result.quantile(0.5) <= result.quantile(0.99)
+
+
+def test_what_a_load_cannot_reach_is_a_sentence(address: str) -> None:
+    signal = golden_signal(1.0)
+    for nonsense in ("nonsense", "127.0.0.1:8000", "ftp://127.0.0.1"):
+        with pytest.raises(VocaffectError, match="is no server's address; give one such as"):
+            load(nonsense, 1, 1.0, signal)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(VocaffectError, match=f"nobody answers at 127.0.0.1:{port} .*vocaffect serve"):
+        load(f"http://127.0.0.1:{port}", 1, 1.0, signal)
+    with pytest.raises(VocaffectError, match="nobody answers"):  # it speaks no TLS, and TLS was asked for
+        load(address.replace("http:", "https:"), 1, 1.0, signal)
 
 
 def test_streams_are_stepped_together(address: str) -> None:
