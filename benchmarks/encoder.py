@@ -41,7 +41,8 @@ def runner(model: bytes | str, samples: np.ndarray) -> Callable[[], object]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: samples}
+    first, *states = session.get_inputs()
+    feed = {first.name: samples, **{each.name: np.zeros((1, each.shape[1]), np.float32) for each in states}}
     return lambda: session.run(None, feed)
 
 

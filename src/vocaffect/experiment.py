@@ -281,12 +281,12 @@ def _refuse_unknown(run: Run) -> None:
         raise VocaffectError(
             "voices are learned from whole sessions: set training.accumulate to 1, or voice.enabled off"
         )
-    if options.copies and (run.recipe.clips_change or not augment or not has_stem(run.recipe, network)):
+    if options.copies and (run.recipe.clips_change or not augment):
         raise VocaffectError(
-            "training.copies is for augmented clips before a frozen encoder: set augment.enabled and training.freeze: "
-            "['model.encoder.*'], without masking, mixup, crop_s and init_from; or set it to 0"
+            "training.copies are augmented clips that stay the same: set augment.enabled, without mixup and crop_s, or "
+            "set it to 0"
         )
-    extractions(run.recipe, None, network if options.copies else None)
+    extractions(run.recipe, None, network if options.copies and has_stem(run.recipe, network) else None)
     build_loss(options.loss.name, **options.loss.parameters)
     class_weights(options.class_weights, run.labels, ())
     clip_weights(run.split.of(run.manifest)[0], run.recipe.data.sampling, run.recipe.data.balance)

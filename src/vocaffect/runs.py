@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from vocaffect.augment import AugmentOptions
 from vocaffect.datasets import EmotionDataset, StreamingEmotionDataset, collate, dataset_class
+from vocaffect.encoders import merged
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
 from vocaffect.files import cache_folder
@@ -174,6 +175,7 @@ def trained_network(run: Run) -> Network:
     """The run's best model, in eight bits where its recipe asks for that."""
     network = build_network(run)
     checkpoint.load_weights(network, checkpoint.load(run.folder / checkpoint.BEST)[0])
+    merged(network)
     return in_eight_bits(network) if run.recipe.export.weights == "int8" else network.eval()
 
 
@@ -188,12 +190,13 @@ def augment_options(recipe: Recipe) -> AugmentOptions | None:
 
 
 def extractions(recipe: Recipe, trim_db: float | None, network: Network | None = None) -> list[Extraction]:
-    """What is computed once of training clips: raw features, or all that the frozen beginning of a network says."""
-    frontend, margin = recipe.frontend.model_dump(), recipe.data.margin_s
-    if network is None:
+    """What is computed once of training clips: all that the frozen beginning of a network says, how augmented copies
+    of the clips sound, or raw features."""
+    frontend, margin, copies = recipe.frontend.model_dump(), recipe.data.margin_s, recipe.training.copies
+    if network is None and not copies:
         return [Extraction(frontend, trim_db, margin)]
     take = Take(frontend, trim_db, margin, network=network, options=augment_options(recipe), seed=recipe.seed)
-    return [replace(take, number=number) for number in range(recipe.training.copies + 1)]
+    return [replace(take, number=number) for number in range(copies + 1)]
 
 
 def kept(recipe: Recipe, extraction: Extraction) -> Callable[[str, Path], NDArray[np.float32]]:

@@ -103,6 +103,7 @@ class AugmentSection(Section):
     telephone: bool = Field(False, description="nothing below 300 and above 3,400 Hz")
     clip_db: tuple[float, float] | None = Field(None, description="overload, such as [0, 15]")
     codecs: tuple[Literal["mu-law", "a-law", "opus", "amr", "mp3"], ...] = Field((), description="evenly often")
+    part: tuple[float, float] | None = Field(None, description="share that is heard, from the beginning: [0.4, 1]")
 
 
 class Masking(Section):
@@ -155,7 +156,7 @@ class Training(Section):
     checkpoint_every: int = Field(10, ge=1, description="epochs between kept checkpoints")
     init_from: str | None = Field(None, description="a run's folder or a safetensors file to begin with")
     copies: int = Field(
-        0, ge=0, description="augmented ways beside the clean one that a frozen encoder hears clips in, computed once"
+        0, ge=0, description="augmented copies of each clip, made once; an epoch takes the next, the clip itself first"
     )
     freeze: tuple[str, ...] = Field((), description="patterns of parameters that do not learn, as model.lstm.*")
     amp: Literal["auto", "on", "off"] = "auto"

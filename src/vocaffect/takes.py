@@ -1,7 +1,8 @@
-"""What a model's frozen beginning says of clips, clean and in a few augmented ways: computed once, then kept.
+"""Clips, clean and in a few augmented ways, or what a model's frozen beginning says of them: computed once, then kept.
 
 A pretrained encoder takes a hundred times longer than the head that learns on it. Where nothing in it learns, each clip
-is heard in so many takes before the first epoch, and each epoch is given the next of them.
+is heard in so many takes before the first epoch, and each epoch is given the next of them. Where it learns, takes are
+the augmented clips themselves: a GPU learns from them faster than a processor could augment them.
 """
 
 import hashlib
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vocaffect import augment, encoders, models
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network
+from vocaffect.pcm import to_pcm
 from vocaffect.precompute import Extraction, Samples
 
 
@@ -26,7 +29,7 @@ class Take(Extraction):
     """One way of hearing clips; what is drawn for a clip is a function of (seed, number, what it sounds like).
 
     Args:
-        network: its model's stem is what speaks.
+        network: its model's stem is what speaks; none where the clips themselves are wanted.
         number: 0 for clips as they are.
         options: what may happen to clips in the other takes.
         seed: of what happens.
@@ -35,7 +38,7 @@ class Take(Extraction):
         VocaffectError: if clips are to be mixed with others, of which a cache would know nothing.
     """
 
-    network: Network
+    network: Network | None
     number: int = 0
     options: AugmentOptions | None = None
     seed: int = 0
@@ -61,7 +64,9 @@ class Take(Extraction):
         return apply(samples, draw(np.random.default_rng([self.seed, self.number, clip]), self.options), self.sounds)
 
     def computed(self, samples: Tensor) -> Tensor:
-        """Samples ``(1, num_samples)`` to what the stem says, frame by frame in half precision."""
+        """Samples ``(1, num_samples)`` in 16 bits, or what the stem says of them, frame by frame in half precision."""
+        if self.network is None:
+            return torch.from_numpy(to_pcm(samples.numpy()))
         network = self.network.eval()
         (features, active), _ = network.frontend(samples)
         said = network.model.stem(features, active)
@@ -74,10 +79,11 @@ class Take(Extraction):
             recordings = {path.name: path.stat().st_size for path in (*self.sounds.noises, *self.sounds.rooms)}
             happens = asdict(self.options or AugmentOptions())
             happens |= {"recordings": recordings, "seed": self.seed, "take": self.number}
-        return super().settings() | {"stem": self.network.model.stem_settings(), "augment": happens}
+        stem = None if self.network is None else self.network.model.stem_settings()
+        return super().settings() | {"stem": stem, "augment": happens}
 
     def code(self) -> list[Path]:
         """The files of encoders, of models, and of augmentation where there is any."""
-        packages = [encoders, models, *([augment] if self.number else [])]
+        packages = [*([encoders, models] if self.network else []), *([augment] if self.number else [])]
         files = [path for package in packages for path in Path(str(package.__file__)).parent.glob("*.py")]
-        return [*files, Path(inspect.getfile(type(self.network.model)))]
+        return [*files, *([Path(inspect.getfile(type(self.network.model)))] if self.network else [])]

@@ -51,10 +51,12 @@ def measure_run(
     on_clip: Callable[[int, int], None] = lambda done, total: None,
     *,
     robustness: bool = True,
+    live: bool = True,
 ) -> dict[str, Any]:
     """Test every fold in a folder, write metrics, pictures and a report to its ``test`` folder, and return them.
 
-    ``robustness`` also hears each clip under the conditions of `vocaffect.robustness`.
+    ``robustness`` also hears each clip under the conditions of `vocaffect.robustness`; ``live`` also asks what is
+    decided as the clip goes on. Without both each clip is heard once, as a whole.
 
     Raises:
         VocaffectError: if there is no trained run, or no test side, or a run of all folds lacks some.
@@ -65,7 +67,7 @@ def measure_run(
     for run in runs:
         recognizer = recognizer_of(run)
         for utterance in run.split.of(run.manifest)[2]:
-            heard.append(hear(recognizer, run, utterance, CONDITIONS if robustness else {}))
+            heard.append(hear(recognizer, run, utterance, CONDITIONS if robustness else {}, live))
             on_clip(len(heard), total)
     predictions = gather(heard, runs)
     temperatures = np.array([[clip.temperature] for clip in heard])
@@ -77,28 +79,31 @@ def measure_run(
     return evaluation
 
 
-def hear(recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Mapping[str, Condition]) -> Heard:
-    """Run the recogniser on one clip: as one utterance, live, and as one utterance under each condition."""
+def hear(
+    recognizer: Recognizer, run: Run, utterance: Utterance, conditions: Mapping[str, Condition], live: bool = True
+) -> Heard:
+    """Run the recogniser on one clip: as one utterance, live if so asked, and as one utterance under each condition."""
     samples = read_clip(run.manifest.audio_path(utterance)).samples
-    trace, temperature = recognizer.posterior(samples), recognizer.card.temperature
-    stream = recognizer.open_stream()
+    trace = recognizer.posterior(samples) if live else None
+    whole = recognizer.decide(samples) if trace is None else trace
     seed = zlib.crc32(utterance.path.encode())
-    updates = [*stream.push(samples), *stream.finish()]
-    shown = [update.label for update in updates]
+    stream = recognizer.open_stream()
+    updates = [*stream.push(samples), *stream.finish()] if live else []
     return Heard(
         utterance,
         run.split.fold,
-        temperature,
-        _log(trace.posterior),
-        {seconds: _log(trace.posteriors[_frame_at(trace, recognizer, seconds)]) for seconds in SECONDS},
+        recognizer.card.temperature,
+        _log(whole.posterior),
+        {} if trace is None else {s: _log(trace.posteriors[_frame_at(trace, recognizer, s)]) for s in SECONDS},
         {
             name: _log(recognizer.decide(spoil(samples, np.random.default_rng(seed))).posterior)
             for name, spoil in conditions.items()
         },
-        np.array([run.labels.index(label) if label in run.labels else -1 for label in shown], np.int64),
-        settled(updates, onset_s(samples)),
-        None if trace.voice is None else trace.voice.newest_logits,
+        np.array([run.labels.index(each.label) if each.label in run.labels else -1 for each in updates], np.int64),
+        settled(updates, onset_s(samples)) if live else None,
+        None if whole.voice is None else whole.voice.newest_logits,
     )
+
 
 
 def gather(heard: Sequence[Heard], runs: Sequence[Run]) -> Predictions:
@@ -116,10 +121,11 @@ def gather(heard: Sequence[Heard], runs: Sequence[Run]) -> Predictions:
         corpora=tuple(utterance.corpus for utterance in utterances),
         folds=tuple(clip.fold for clip in heard),
         logits_at={
-            seconds: np.stack([clip.at_seconds[seconds] * clip.temperature for clip in heard]) for seconds in SECONDS
+            seconds: np.stack([clip.at_seconds[seconds] * clip.temperature for clip in heard])
+            for seconds in heard[0].at_seconds
         },
-        tracks=tuple(clip.track for clip in heard),
-        settled=tuple(clip.settled for clip in heard),
+        tracks=tuple(clip.track for clip in heard if clip.at_seconds),
+        settled=tuple(clip.settled for clip in heard if clip.at_seconds),
         protocol=runs[0].split.name,
         speaker_disjoint=not leaks,
     )

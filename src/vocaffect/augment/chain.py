@@ -45,7 +45,7 @@ NO_SOUNDS = Sounds()
 def apply(samples: Samples, parameters: Parameters, sounds: Sounds = NO_SOUNDS, own: int | None = None) -> Samples:
     """The clip after all that was drawn for it, in the order of the real thing; the input is left alone.
 
-    Speed, pitch and tempo, time shift; the room; noise; the microphone's filters; gain and overload; the codec.
+    The part that is heard; speed, pitch and tempo, time shift; the room; noise; the microphone's filters; gain and overload; the codec.
     Samples are ``(num_samples,)`` float32 at 16 kHz in [-1, 1], and so is the result: what would pass full
     scale is turned down as a whole, never clipped.
 
@@ -57,7 +57,8 @@ def apply(samples: Samples, parameters: Parameters, sounds: Sounds = NO_SOUNDS, 
     """
     if parameters == Parameters() or not len(samples):
         return samples.copy()
-    result = _voiced(samples, parameters)
+    heard = samples[: max(round(len(samples) * parameters.part), 1)]
+    result = _voiced(heard, parameters)
     result = _in_room(result, parameters, sounds)
     if parameters.noise_snr_db is not None:
         result = add_noise(result, parameters.noise_snr_db, _noise(len(result), parameters, sounds, own))

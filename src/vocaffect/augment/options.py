@@ -16,7 +16,7 @@ CODECS: tuple[CodecName, ...] = get_args(CodecName)
 SYNTHETIC_NOISES: tuple[NoiseKind, ...] = ("white", "pink", "babble")
 
 OLD_CHANGES = ("noise_snr_db", "gain_db", "tempo", "pitch_semitones", "shift_s")
-NEW_CHANGES = ("telephone", "high_pass_hz", "low_pass_hz", "tilt_db", "eq_db", "reverb_s", "speed", "clip_db", "codecs")
+NEW_CHANGES = ("telephone", "high_pass_hz", "low_pass_hz", "tilt_db", "eq_db", "reverb_s", "speed", "clip_db", "codecs", "part")
 """Changes in the order they are drawn in; one more goes to the end, so that the others stay as they are."""
 
 LIMITS: Mapping[str, Range] = {
@@ -27,6 +27,7 @@ LIMITS: Mapping[str, Range] = {
     "low_pass_hz": (10.0, 7900.0),
     "reverb_s": (0.01, 10.0),
     "clip_db": (0.0, 60.0),
+    "part": (0.01, 1.0),
 }
 """How far the ranges may go; the others have no bounds."""
 
@@ -79,6 +80,8 @@ class AugmentOptions:
     """How far the peak passes what the recording can hold; what passes it is cut off."""
     codecs: tuple[CodecName, ...] = ()
     """Codecs, evenly often; see `vocaffect.augment.codec`."""
+    part: Range | None = None
+    """How much of the clip is heard, from its beginning: a listener decides before the sentence ends."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn from."""

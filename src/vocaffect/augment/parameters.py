@@ -33,6 +33,7 @@ class Parameters:
     gain_db: float = 0.0
     clip_db: float = 0.0
     codec: CodecName | None = None
+    part: float = 1.0
     seed: int = 0
     """Of what is chosen only where something happens: the room, and the codec's bit rate."""
 
@@ -91,6 +92,7 @@ def draw(rng: np.random.Generator, options: AugmentOptions | None = None) -> Par
         gain_db=within("gain_db"),
         clip_db=within("clip_db"),
         codec=None if drawn["codecs"] is None else options.codecs[int(codec * len(options.codecs))],
+        part=within("part", 1.0),
         seed=0 if drawn["reverb_s"] is None and drawn["codecs"] is None else seed,
     )
 

@@ -25,6 +25,7 @@ def measure(
     run: RunFolder,
     data_root: DataRoot = None,
     robustness: Annotated[bool, typer.Option(help="Also hear each clip in noise, on the telephone and so on.")] = True,
+    live: Annotated[bool, typer.Option(help="Also ask what is decided as each clip goes on.")] = True,
 ) -> None:
     """Test a run's exported recogniser on speakers it has never heard; a run of all folds is pooled.
 
@@ -39,7 +40,7 @@ def measure(
     with new_bar(console) as bar:
         task = bar.add_task("clips")
         on_clip = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
-        evaluation = measure_run(run, data_root, on_clip, robustness=robustness)
+        evaluation = measure_run(run, data_root, on_clip, robustness=robustness, live=live)
     console.print(_summary(evaluation))
     console.print(f"everything else in {run / 'test'}")
 

@@ -7,10 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from vocaffect.encoders.base import Encoded, Encoder
+from vocaffect.encoders.low_rank import merged, plain_name, with_low_rank
 from vocaffect.encoders.moonshine import Moonshine
 from vocaffect.encoders.store import KNOWN, EncoderError, locate
 
-__all__ = ["Encoded", "Encoder", "EncoderError", "Moonshine", "build_encoder", "load_pretrained"]
+__all__ = ["Encoded", "Encoder", "EncoderError", "Moonshine", "build_encoder", "load_pretrained", "merged", "with_low_rank"]
 
 Description = str | Mapping[str, Any]
 """The name of an encoder, or ``model_type`` with the keys of a configuration."""
@@ -44,11 +45,11 @@ def load_pretrained(encoder: Encoder, name: str) -> None:
     """
     place = locate(name)
     weights = _known_weights(place) if name in KNOWN else _hub_weights(place)
-    own = encoder.state_dict()
+    own = {plain: key for key in encoder.state_dict() if (plain := plain_name(key)) is not None}
     missing = [key for key in own if key not in weights and not key.startswith(("spectrum.", "mel."))]
     if missing:
         raise EncoderError(f"{place} lacks {missing[0]} and {len(missing) - 1} more: it is not the encoder {name}")
-    encoder.load_state_dict({key: weights[key] for key in own if key in weights}, strict=False)
+    encoder.load_state_dict({own[key]: weights[key] for key in own if key in weights}, strict=False)
 
 
 def _configuration(described: Description) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vocaffect.encoders import Encoded, build_encoder, load_pretrained
+from vocaffect.encoders import Encoded, build_encoder, load_pretrained, with_low_rank
 from vocaffect.models.registry import Model, register_model
 
 DEVIATION_FLOOR = 1e-4
@@ -57,6 +57,7 @@ class EncoderModel(Model):
         layers: which layers are heard: 0 is what goes into the first, 1 what it gives. Those above are not built.
         attention: weigh frames by learned scores instead of evenly.
         mix: ``weighted`` adds the layers up with learned weights, ``concatenated`` lets each be heard on its own.
+        rank: tune the encoder by changes of this rank beside its weights, which stay; 0 tunes the weights themselves.
         hidden_size: width of a hidden layer before the linear one; 0 for none.
         dropout: before each linear layer.
 
@@ -77,6 +78,7 @@ class EncoderModel(Model):
         layers: Sequence[int] = (2, 3, 4),
         attention: bool = False,
         mix: Literal["weighted", "concatenated"] = "weighted",
+        rank: int = 0,
         hidden_size: int = 0,
         dropout: float = 0.2,
     ) -> None:
@@ -88,6 +90,8 @@ class EncoderModel(Model):
         self.encoder = build_encoder(encoder, max(max(layers), 1))
         if max(layers) > self.encoder.num_layers:
             raise ValueError(f"the encoder has {self.encoder.num_layers} layers, there is no layer {max(layers)}")
+        if rank:
+            with_low_rank(self.encoder, rank)
         self.pool = Statistics(self.encoder.size, attention)
         width = 2 * self.encoder.size
         self.register_buffer("mean", torch.zeros(len(layers), width))
