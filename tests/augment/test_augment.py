@@ -178,6 +178,7 @@ EVERYTHING = AugmentOptions(
     eq_db=(-6, 6),
     telephone=True,
     clip_db=(0, 15),
+    part=(0.4, 1.0),
     codecs=CODECS,
 )
 
@@ -212,6 +213,7 @@ def test_a_change_can_have_its_own_probability_and_its_draws_stay_where_they_are
         ("low_pass_hz", (2_500.0, 7_500.0), None),
         ("tilt_db", (-3.0, 3.0), 0.0),
         ("clip_db", (0.0, 15.0), 0.0),
+        ("part", (0.4, 1.0), 1.0),
     ],
 )
 def test_later_changes_are_drawn_within_their_ranges(name: str, bounds: Range, still: float | None) -> None:
@@ -222,6 +224,12 @@ def test_later_changes_are_drawn_within_their_ranges(name: str, bounds: Range, s
     assert bounds[1] >= max(values) > bounds[1] - 0.03 * (bounds[1] - bounds[0])
     if name.endswith("_hz"):
         assert np.median(values) == pytest.approx(np.sqrt(bounds[0] * bounds[1]), rel=0.1)
+
+
+def test_a_part_is_the_beginning() -> None:
+    clip = tone(200)
+    assert np.array_equal(apply(clip, Parameters(part=0.5)), clip[: len(clip) // 2])
+    assert len(apply(clip[:1], Parameters(part=0.01))) == 1
 
 
 def test_speed_moves_pitch_and_length_together() -> None:

@@ -13,12 +13,13 @@ from vocaffect.audio import read_clip
 from vocaffect.augment import AugmentOptions
 from vocaffect.cli import build_app
 from vocaffect.corpora import find_clips
+from vocaffect.datasets import to_int16
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
 from vocaffect.models import Network
 from vocaffect.packing import recognizer_of
 from vocaffect.recipe import Recipe
-from vocaffect.runs import network_of, trained_network
+from vocaffect.runs import extractions, network_of, trained_network, training_trim
 from vocaffect.takes import Take
 from vocaffect.training import checkpoint
 
@@ -118,13 +119,32 @@ def test_the_command_computes_all_ways(corpus: Path, small: Callable[..., Recipe
     assert "moonshine 1 2, copy 2" in CliRunner().invoke(build_app(), ["cache", "info"], env={"COLUMNS": "200"}).stdout
 
 
+def test_an_encoder_that_learns_hears_the_copies_themselves(
+    corpus: Path, small: Callable[..., Recipe], tmp_path: Path, cache: Path
+) -> None:
+    recipe = small(*FROZEN, *AUGMENTED, "training.freeze=[]")
+    run = start_run(recipe, tmp_path / "run", corpus)
+    taken = extractions(recipe, training_trim(recipe))
+    clip = next(iter(run.split.of(run.manifest)[0]))
+    samples = read_clip(run.manifest.audio_path(clip)).samples
+    heard = [take(samples) for take in taken]
+    assert [sound.dtype for sound in heard] == [np.int16] * 3
+    assert len({sound.tobytes() for sound in heard}) == 3
+    assert np.array_equal(heard[0], to_int16(samples, training_trim(recipe), 0.1))
+    train_run(run)
+    count = 3 * len(run.split.train)
+    before = kept(cache)
+    assert len(before) == count + len(run.split.validation)
+    train_run(start_run(recipe, tmp_path / "again", corpus))
+    assert kept(cache) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("training.freeze=[]",), "training.copies is for augmented clips before a frozen encoder"),
-        (("augment.enabled=false",), "training.copies is for"),
-        (("training.mixup_alpha=0.2",), "training.copies is for"),
-        (("masking.time_masks=1",), "training.copies is for"),
+        (("augment.enabled=false",), "training.copies are augmented clips that stay the same"),
+        (("training.mixup_alpha=0.2",), "training.copies are"),
+        (("training.crop_s=0.5",), "training.copies are"),
         (("augment.noises=[babble]",), "babble is of other training clips"),
     ],
 )
