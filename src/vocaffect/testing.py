@@ -105,7 +105,6 @@ def hear(
     )
 
 
-
 def gather(heard: Sequence[Heard], runs: Sequence[Run]) -> Predictions:
     """All folds' answers as one table; the logits are log posteriors before temperature."""
     labels, utterances = runs[0].labels, [clip.utterance for clip in heard]

@@ -71,12 +71,18 @@ def test_takes_differ_and_are_functions_of_the_clip(corpus: Path, small: Callabl
     assert len(names) == 1 + 4, "what happens to clean clips depends on no seed"
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize(("attention", "rank"), [(False, 0), (True, 0), (True, 2)])
 def test_learned_on_what_was_kept_as_on_samples(
-    attention: bool, corpus: Path, small: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attention: bool,
+    rank: int,
+    corpus: Path,
+    small: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one batch, as what is kept has other lengths to sort by; half precision rounds the frames for attention."""
-    changes = (f"model.attention={attention}", "model.dropout=0", "training.batch_size=64")
+    changes = (f"model.attention={attention}", f"model.rank={rank}", "model.dropout=0", "training.batch_size=64")
+    changes += ("training.freeze=[]",) if rank else ()
     recipe, logits = small(*FROZEN, *changes), []
     samples = torch.from_numpy(read_clip(next(find_clips(corpus))).samples)[None]
     for name in ("kept", "samples"):

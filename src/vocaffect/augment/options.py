@@ -16,7 +16,18 @@ CODECS: tuple[CodecName, ...] = get_args(CodecName)
 SYNTHETIC_NOISES: tuple[NoiseKind, ...] = ("white", "pink", "babble")
 
 OLD_CHANGES = ("noise_snr_db", "gain_db", "tempo", "pitch_semitones", "shift_s")
-NEW_CHANGES = ("telephone", "high_pass_hz", "low_pass_hz", "tilt_db", "eq_db", "reverb_s", "speed", "clip_db", "codecs", "part")
+NEW_CHANGES = (
+    "telephone",
+    "high_pass_hz",
+    "low_pass_hz",
+    "tilt_db",
+    "eq_db",
+    "reverb_s",
+    "speed",
+    "clip_db",
+    "codecs",
+    "part",
+)
 """Changes in the order they are drawn in; one more goes to the end, so that the others stay as they are."""
 
 LIMITS: Mapping[str, Range] = {

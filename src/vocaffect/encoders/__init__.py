@@ -11,7 +11,16 @@ from vocaffect.encoders.low_rank import merged, plain_name, with_low_rank
 from vocaffect.encoders.moonshine import Moonshine
 from vocaffect.encoders.store import KNOWN, EncoderError, locate
 
-__all__ = ["Encoded", "Encoder", "EncoderError", "Moonshine", "build_encoder", "load_pretrained", "merged", "with_low_rank"]
+__all__ = [
+    "Encoded",
+    "Encoder",
+    "EncoderError",
+    "Moonshine",
+    "build_encoder",
+    "load_pretrained",
+    "merged",
+    "with_low_rank",
+]
 
 Description = str | Mapping[str, Any]
 """The name of an encoder, or ``model_type`` with the keys of a configuration."""

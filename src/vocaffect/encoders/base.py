@@ -26,11 +26,21 @@ class Encoder(nn.Module):
     silence is added behind the last sample that the last hop is heard too: so a clip gives the same vectors among
     longer clips as alone.
 
-    ``size`` is the length of a vector, ``num_layers`` the number of layers.
+    ``size`` is the length of a vector, ``num_layers`` the number of layers. Where it ``splits``, ``forward`` is ``begin``
+    and ``go_on`` in turn, and all parameters of ``go_on`` are named ``layers.*``.
     """
 
     size: int
     num_layers: int
+    splits: bool = False
+
+    def begin(self, samples: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes into the first layer, ``(batch, num_frames, size)``, and 0 where silent, ``(batch, num_frames)``."""
+        raise NotImplementedError
+
+    def go_on(self, frames: Tensor, active: Tensor) -> Encoded:
+        """The vectors of all layers from what `begin` gives."""
+        raise NotImplementedError
 
 
 def active_at(active: Tensor, hop: int, num_frames: int, stride: int, width: int) -> Tensor:

@@ -114,6 +114,7 @@ class Moonshine(MoonshineParts, Encoder):
     """The encoder that hears a whole clip at once, 41.7 frames a second."""
 
     groupnorm: nn.GroupNorm
+    splits = True
 
     def norm(self, size: int) -> nn.Module:
         """Over channels and time."""
@@ -121,17 +122,24 @@ class Moonshine(MoonshineParts, Encoder):
 
     def forward(self, samples: Tensor, active: Tensor) -> Encoded:
         """Samples ``(batch, num_samples)`` to every layer's vectors; see `Encoder`."""
+        return self.go_on(*self.begin(samples, active))
+
+    def begin(self, samples: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """What the convolutions say."""
         hop = exact_div(samples.shape[1], active.shape[1])
         hidden = torch.tanh(self.conv1(F.pad(samples, (0, WIDTH))[:, None]))
         sounding = active_at(active, hop, hidden.shape[2], STRIDE_1, WIDTH_1)
         hidden = masked_group_norm(hidden, sounding, self.groupnorm)
         hidden = F.gelu(self.conv3(F.gelu(self.conv2(hidden)))).transpose(1, 2)
-        heard = active_at(active, hop, hidden.shape[1], STRIDE, WIDTH)
-        angles = torch.arange(hidden.shape[1], device=hidden.device)[:, None] * self.rates
-        turns, bias, vectors = torch.stack([angles.cos(), angles.sin()]), attention_bias(heard), [hidden]
+        return hidden, active_at(active, hop, hidden.shape[1], STRIDE, WIDTH)
+
+    def go_on(self, frames: Tensor, active: Tensor) -> Encoded:
+        """What each layer makes of that."""
+        angles = torch.arange(frames.shape[1], device=frames.device)[:, None] * self.rates
+        turns, bias, vectors = torch.stack([angles.cos(), angles.sin()]), attention_bias(active), [frames]
         for layer in self.layers:
             vectors.append(layer(vectors[-1], turns, bias))
-        return Encoded(tuple(vectors), heard[..., None])
+        return Encoded(tuple(vectors), active[..., None])
 
 
 def turned(heads: Tensor, turns: Tensor) -> Tensor:

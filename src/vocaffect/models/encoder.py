@@ -121,31 +121,39 @@ class EncoderModel(Model):
         self.train(was_training)
 
     @property
+    def learns(self) -> bool:
+        """Whether anything in the encoder learns."""
+        return any(parameter.requires_grad for parameter in self.encoder.parameters())
+
+    @property
     def still(self) -> bool:
-        """Whether nothing in the encoder learns."""
-        return not any(parameter.requires_grad for parameter in self.encoder.parameters())
+        """Whether nothing in the encoder learns, or nothing in what it begins with."""
+        learning = [name for name, parameter in self.encoder.named_parameters() if parameter.requires_grad]
+        return not learning or (self.encoder.splits and all(name.startswith("layers.") for name in learning))
 
     def stem(self, features: Tensor, active: Tensor) -> Tensor:
         """Samples ``(batch, num_frames, hop)`` to statistics of the layers, ``(batch, 1, num_layers, 2 * size)``.
 
         Where attention weighs frames they are given one by one, ``(batch, num_frames, num_layers, size)``, with zeros
-        where nothing sounds.
+        where nothing sounds; where the layers learn, so is what goes into the first of them.
         """
-        encoded: Encoded = self.encoder(features.flatten(1), active[..., 0])
-        layers = torch.stack([encoded.layers[index] for index in self.heard], dim=2)
+        if self.learns:
+            frames, sounding = self.encoder.begin(features.flatten(1), active[..., 0])
+            return (frames * sounding[..., None])[:, :, None]
+        encoded = self._encoded(features, active)
         if self.pool.score is not None:
-            return layers * encoded.active[..., None]
-        pooled: Tensor = self.pool(layers, encoded.active)
-        return pooled[:, None]
+            return self._heard(encoded) * encoded.active[..., None]
+        return self._pooled(encoded)[:, None]
 
     def stem_settings(self) -> dict[str, Any]:
         """Which encoder, to the bit, which layers, and whether frames are kept."""
         weights = hashlib.sha256()
         for name, tensor in self.encoder.state_dict().items():
-            weights.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+            if not (self.learns and name.startswith("layers.")):
+                weights.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
         encoder = self.described if isinstance(self.described, str) else dict(self.described)
-        frames = self.pool.score is not None
-        return {"encoder": encoder, "layers": self.heard, "frames": frames, "weights": weights.hexdigest()}
+        frames, layers = self.learns or self.pool.score is not None, [0] if self.learns else self.heard
+        return {"encoder": encoder, "layers": layers, "frames": frames, "weights": weights.hexdigest()}
 
     def forward(self, features: Tensor, active: Tensor, state: None = None) -> tuple[Tensor, tuple[()]]:
         """Samples ``(batch, num_frames, hop)`` to logits ``(batch, num_frames, num_labels)``, in all frames alike.
@@ -159,8 +167,24 @@ class EncoderModel(Model):
 
     def _statistics(self, features: Tensor, active: Tensor) -> Tensor:
         """Of each layer that is heard, ``(batch, num_layers, 2 * size)``."""
-        stem = features if features.dim() == 4 else self.stem(features, active)
+        if features.dim() < 4:
+            return self._pooled(self._encoded(features, active))
+        sounding = (features.abs().amax(3) > 0).any(2, keepdim=True).to(features.dtype)
+        if self.learns:
+            return self._pooled(self.encoder.go_on(features[:, :, 0], sounding[..., 0]))
         if self.pool.score is None:
-            return stem[:, 0]
-        pooled: Tensor = self.pool(stem, (stem.abs().amax(3) > 0).any(2, keepdim=True))
+            return features[:, 0]
+        pooled: Tensor = self.pool(features, sounding)
+        return pooled
+
+    def _encoded(self, features: Tensor, active: Tensor) -> Encoded:
+        encoded: Encoded = self.encoder(features.flatten(1), active[..., 0])
+        return encoded
+
+    def _heard(self, encoded: Encoded) -> Tensor:
+        """The layers that are heard, ``(batch, num_frames, num_layers, size)``."""
+        return torch.stack([encoded.layers[index] for index in self.heard], dim=2)
+
+    def _pooled(self, encoded: Encoded) -> Tensor:
+        pooled: Tensor = self.pool(self._heard(encoded), encoded.active)
         return pooled
