@@ -116,6 +116,13 @@ def test_the_commands(voice_bundle: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert stopped.value.code == 2
 
 
+def test_sessions_that_a_test_side_cannot_show_are_left_out() -> None:
+    """One speaker a fold, as where speakers are left out one by one, and no neutral clip."""
+    logits, targets = np.eye(3, dtype=np.float32)[np.arange(12) % 3], 1 + np.arange(12) % 2
+    sides = [Side(fold, logits, targets, np.repeat([name], 12), Voice(3)) for fold, name in ((1, "a"), (2, "b"))]
+    assert list(adaptation(sides, 3)["skewed"]) == ["one_emotion"]
+
+
 def test_adaptation_reports_what_a_voice_gives() -> None:
     """Voices that differ by an offset alone: cold they are confused, known they are told apart."""
     rng, voice = np.random.default_rng(0), Voice(3)

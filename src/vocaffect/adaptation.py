@@ -47,7 +47,8 @@ def adaptation(sides: Sequence[Side], num_labels: int, seed: int = 0) -> dict[st
     """UAR cold and adapted, by clips heard, and in sessions that are skewed: means over folds, intervals over speakers.
 
     Adapted: the clips of each test speaker in `ORDERS` random orders, the voice carried from one to the next. Skewed:
-    four clips of five neutral, one emotion only, and another speaker's clips before.
+    four clips of five neutral, one emotion only, and another speaker's clips before; what a test side cannot show, as
+    one with a single speaker, is left out.
     """
     rows = {name: [_rows(side, draw, seed, skip) for side in sides] for name, (draw, skip) in _SESSIONS.items()}
 
@@ -70,7 +71,11 @@ def adaptation(sides: Sequence[Side], num_labels: int, seed: int = 0) -> dict[st
         "cold": measured(rows["cold"]),
         "adapted": measured(rows["adapted"]),
         "by_heard": heard,
-        "skewed": {name: measured(rows[name]) for name in ("mostly_neutral", "one_emotion", "another_speaker")},
+        "skewed": {
+            name: measured(rows[name])
+            for name in ("mostly_neutral", "one_emotion", "another_speaker")
+            if all(map(len, rows[name]))
+        },
         "per_fold": {
             str(side.fold): {
                 name: float(uar(confusion(part["target"], part["said"], num_labels)))
@@ -83,15 +88,14 @@ def adaptation(sides: Sequence[Side], num_labels: int, seed: int = 0) -> dict[st
 
 def _rows(side: Side, draw: Callable[[Side, str, np.random.Generator], Ints], seed: int, skip: int) -> npt.NDArray[Any]:
     """A row for each clip of each session that counts: fold, speaker, target, what was said, how many were heard."""
-    rng, parts = np.random.default_rng([seed, side.fold]), []
+    fields = [("fold", int), ("speaker", "U64"), ("target", int), ("said", int), ("heard", int)]
+    rng, parts = np.random.default_rng([seed, side.fold]), [np.zeros(0, fields)]
     for speaker in np.unique(side.speakers):
         sessions = draw(side, str(speaker), rng)
         if not sessions.size:
             continue
         said, counted = side.said(sessions)[:, skip:], sessions[:, skip:]
-        part = np.zeros(
-            counted.shape, [("fold", int), ("speaker", "U64"), ("target", int), ("said", int), ("heard", int)]
-        )
+        part = np.zeros(counted.shape, fields)
         part["fold"], part["speaker"], part["target"] = side.fold, speaker, side.targets[counted]
         part["said"], part["heard"] = said, np.arange(skip + 1, skip + 1 + counted.shape[1])
         parts.append(part.reshape(-1))

@@ -190,8 +190,7 @@ def augment_options(recipe: Recipe) -> AugmentOptions | None:
 
 
 def extractions(recipe: Recipe, trim_db: float | None, network: Network | None = None) -> list[Extraction]:
-    """What is computed once of training clips: all that the frozen beginning of a network says, how augmented copies
-    of the clips sound, or raw features."""
+    """What is computed once of training clips: what a network's beginning says, their copies, or raw features."""
     frontend, margin, copies = recipe.frontend.model_dump(), recipe.data.margin_s, recipe.training.copies
     if network is None and not copies:
         return [Extraction(frontend, trim_db, margin)]

@@ -69,8 +69,8 @@ def _whole(recognizer: Recognizer, signal: Samples) -> Samples:
     card = recognizer.card
     if card.streaming == "frame":
         return signal[None, : len(signal) // card.hop * card.hop]
-    first = signal[: card.window_samples]
-    return np.concatenate([np.zeros(card.window_samples - len(first), np.float32), first])[None]
+    last = signal[-card.window_samples :]
+    return np.concatenate([np.zeros(card.window_samples - len(last), np.float32), last])[None]
 
 
 def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

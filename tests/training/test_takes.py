@@ -81,8 +81,8 @@ def test_learned_on_what_was_kept_as_on_samples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one batch, as what is kept has other lengths to sort by; half precision rounds the frames for attention."""
-    changes = (f"model.attention={attention}", f"model.rank={rank}", "model.dropout=0", "training.batch_size=64")
-    changes += ("training.freeze=[]",) if rank else ()
+    changes = [f"model.attention={attention}", f"model.rank={rank}", "model.dropout=0", "training.batch_size=64"]
+    changes += ["training.freeze=[]"] if rank else []
     recipe, logits = small(*FROZEN, *changes), []
     samples = torch.from_numpy(read_clip(next(find_clips(corpus))).samples)[None]
     for name in ("kept", "samples"):

@@ -45,9 +45,9 @@ NO_SOUNDS = Sounds()
 def apply(samples: Samples, parameters: Parameters, sounds: Sounds = NO_SOUNDS, own: int | None = None) -> Samples:
     """The clip after all that was drawn for it, in the order of the real thing; the input is left alone.
 
-    The part that is heard; speed, pitch and tempo, time shift; the room; noise; the microphone's filters; gain and overload; the codec.
-    Samples are ``(num_samples,)`` float32 at 16 kHz in [-1, 1], and so is the result: what would pass full
-    scale is turned down as a whole, never clipped.
+    The part that is heard; speed, pitch and tempo, time shift; the room; noise; the microphone's filters; gain and
+    overload; the codec. Samples are ``(num_samples,)`` float32 at 16 kHz in [-1, 1], and so is the result: what would
+    pass full scale is turned down as a whole, never clipped.
 
     Args:
         samples: the clip.

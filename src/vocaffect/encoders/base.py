@@ -26,8 +26,8 @@ class Encoder(nn.Module):
     silence is added behind the last sample that the last hop is heard too: so a clip gives the same vectors among
     longer clips as alone.
 
-    ``size`` is the length of a vector, ``num_layers`` the number of layers. Where it ``splits``, ``forward`` is ``begin``
-    and ``go_on`` in turn, and all parameters of ``go_on`` are named ``layers.*``.
+    ``size`` is the length of a vector, ``num_layers`` the number of layers. Where it ``splits``, ``forward`` is
+    ``begin`` and ``go_on`` in turn, and all parameters of ``go_on`` are named ``layers.*``.
     """
 
     size: int
@@ -35,7 +35,7 @@ class Encoder(nn.Module):
     splits: bool = False
 
     def begin(self, samples: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes into the first layer, ``(batch, num_frames, size)``, and 0 where silent, ``(batch, num_frames)``."""
+        """What goes into the first layer ``(batch, num_frames, size)``, and 0 where silent ``(batch, num_frames)``."""
         raise NotImplementedError
 
     def go_on(self, frames: Tensor, active: Tensor) -> Encoded:
