@@ -1,6 +1,6 @@
 """How long a live stream takes to make up its mind: the first stable decision after speech onset.
 
-    VOCAFFECT_DATA=... python benchmarks/decision.py [live causal accurate mine.onnx] [--corpus ravdess] [--clips 240]
+    VOCAFFECT_DATA=... python benchmarks/decision.py [lstm live accurate mine.onnx] [--corpus ravdess] [--clips 240]
 
 Clips, drawn by a seed, go in chunks of 100 ms through the session that the server keeps for a socket. Times count from
 where the clip grows loud (`vocaffect.decision.onset_s`) in sound heard, so they are the same on every machine; what
@@ -85,7 +85,7 @@ def report(name: str, found: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recognizers", nargs="*", default=["live", "causal", "accurate"])
+    parser.add_argument("recognizers", nargs="*", default=["lstm", "live", "accurate"])
     parser.add_argument("--data-root", default=os.environ.get("VOCAFFECT_DATA"))
     parser.add_argument("--corpus", default="ravdess")
     parser.add_argument("--clips", type=int, default=240)

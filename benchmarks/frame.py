@@ -1,6 +1,6 @@
 """One 10 ms frame, samples to posterior, one thread: the shipped recogniser against the same LSTM in eager torch.
 
-    python benchmarks/frame.py [--recognizer live]
+    python benchmarks/frame.py [--recognizer lstm]
 
 The peer is the same front end and an LSTM of the same size run in torch as they are, state carried along, as a backend
 does that keeps to torch. Rounds alternate; the fastest of each counts, in CPU time, since whatever else the machine
@@ -57,7 +57,7 @@ def seconds_per_frame(step: Callable[[np.ndarray], object], signal: np.ndarray) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recognizer", default="live")
+    parser.add_argument("--recognizer", default="lstm")
     torch.set_num_threads(1)
     signal = golden_signal(FRAMES / 100 + 0.01)
     one, other = ours(parser.parse_args().recognizer), eager()

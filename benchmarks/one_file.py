@@ -3,7 +3,7 @@
     python benchmarks/one_file.py
 
 CPU seconds (user and system) of each process from start to end, as the operating system counts them; the two take
-turns, and the ratio is the median over rounds. Ours is asked for `live`, an LSTM too. The script loads the clip,
+turns, and the ratio is the median over rounds. Ours is asked for `lstm`, an LSTM too. The script loads the clip,
 computes 13 MFCCs with librosa, and runs an LSTM of the same size in torch; its weights are random, which costs as much.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
         wav, script = Path(folder, "one.wav"), Path(folder, "peer.py")
         soundfile.write(wav, np.tile(golden_signal(2.0), 2), 16_000)
         script.write_text(PEER)
-        ours = [str(Path(sys.executable).with_name("vocaffect")), "recognize", str(wav), "--recognizer", "live"]
+        ours = [str(Path(sys.executable).with_name("vocaffect")), "recognize", str(wav), "--recognizer", "lstm"]
         theirs = [sys.executable, str(script), str(wav)]
         cpu_seconds(ours), cpu_seconds(theirs)
         rounds = [(cpu_seconds(ours), cpu_seconds(theirs)) for _ in range(ROUNDS)]

@@ -3,7 +3,7 @@
     python benchmarks/serve.py                    all three
     python benchmarks/serve.py cost | streams | overload
 
-Streams of the shipped `live` send 100 ms chunks of a signal that is speech four fifths of the time.
+Streams of the shipped `lstm` send 100 ms chunks of a signal that is speech four fifths of the time.
 
 cost: processor time of the server for each chunk, computed together against computed one by one in the event loop
 ("inline", the same server but for that); both take the same streams, in turns.
@@ -27,7 +27,8 @@ SIGNAL = golden_signal(10.0)
 TOGETHER, ROUNDS = 20, 3
 MOST, STEP = 480, 20
 LATEST_S = 0.1
-INLINE = [sys.executable, __file__, "--inline", "serve", "--port", "0"]
+LSTM = ("--recognizer", "lstm")
+INLINE = [sys.executable, __file__, "--inline", "serve", *LSTM, "--port", "0"]
 FREE = {"max_streams": 4_000, "max_lag_s": 1_000}
 """Nobody is refused: the measurement itself tells what is too much."""
 
@@ -57,7 +58,7 @@ def chunk_us(served: Served, streams: int) -> float:
 
 
 def cost() -> None:
-    with serving(**FREE) as together, serving(command=INLINE, **FREE) as inline:
+    with serving(*LSTM, **FREE) as together, serving(command=INLINE, **FREE) as inline:
         for served in (together, inline):
             chunk_us(served, 5)
         rounds = [(chunk_us(together, TOGETHER), chunk_us(inline, TOGETHER)) for _ in range(ROUNDS)]
@@ -74,7 +75,7 @@ def cost() -> None:
 
 def in_time(streams: int, workers: int) -> Load | None:
     """The load of so many streams, if they are answered in time."""
-    with serving("--workers", str(workers), **FREE) as served:
+    with serving("--workers", str(workers), *LSTM, **FREE) as served:
         time.sleep(2 * (workers > 1))
         result = load(served.url, streams, 8.0, SIGNAL, ramp_s=3.0, warm_s=2.0)
     numbers = result.to_dict()
@@ -100,7 +101,7 @@ def streams() -> None:
 
 
 def overload() -> None:
-    with serving() as served:
+    with serving(*LSTM) as served:
         with urllib.request.urlopen(f"{served.url}/readyz") as answer:
             sustained = json.load(answer)["max_streams"]
         alone = load(served.url, sustained, 5.0, SIGNAL)

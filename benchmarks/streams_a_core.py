@@ -1,6 +1,6 @@
 """How many live streams a core carries: one frame recogniser against another, samples to logits, on one thread.
 
-    python benchmarks/streams_a_core.py live.onnx [--peer lstm.onnx]
+    python benchmarks/streams_a_core.py [live] [--peer lstm]
 
 Streams are stepped together in batches, 96 ms of samples at a time as they come off the wire, rounded to whole hops.
 Rounds alternate; the fastest of each counts, in CPU time.
@@ -33,8 +33,8 @@ def cost(recognizer: Recognizer, batch: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recognizer")
-    parser.add_argument("--peer", default="live")
+    parser.add_argument("recognizer", nargs="?", default="live")
+    parser.add_argument("--peer", default="lstm")
     given = parser.parse_args()
     both = [Recognizer.load(name, threads=1) for name in (given.recognizer, given.peer)]
     for batch in BATCHES:
