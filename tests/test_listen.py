@@ -3,6 +3,7 @@ import io
 import signal
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -195,6 +196,19 @@ def test_the_screen_shows_what_is_known(toy_bundle: Path) -> None:
     assert "0:00.0 - 0:01." in last
     assert len({len(text.splitlines()) for _, text in texts}) == 1
     assert len({len(line) for line in last.splitlines()}) == 1
+
+
+def test_the_screen_shows_doubt(toys: Any, tmp_path: Path) -> None:
+    toy = toys("frame")
+    card = toy.card.model_copy(update={"uncertain_below": 0.999})
+    recognizer = Recognizer.load(replace(toy, card=card).write(tmp_path / "x.onnx"))
+    screen, texts = Screen(recognizer.labels, "microphone"), []
+    for update in recognizer.open_stream().push(np.concatenate([golden_signal(2.0), np.zeros(16_000, np.float32)])):
+        screen.take(update)
+        texts += [screen_text(screen)] * (update.label is not None)
+    assert texts
+    assert all(", perhaps" in text for text in texts)
+    assert ", uncertain" in screen_text(screen)
 
 
 def test_labels_without_a_colour_are_drawn_too() -> None:

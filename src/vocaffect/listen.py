@@ -176,6 +176,7 @@ class Screen:
             line = Text("listening … silence", style=_QUIET)
         else:
             line = Text(update.label or "…", style=f"bold {colour_of(update.label)}")
+            line.append(", perhaps" if update.uncertain else "", style=_QUIET)
         clock = clock_text(0.0 if update is None else update.time_s)
         line.append(clock.rjust(_HISTORY - len(line)), style=_QUIET)
         return line
@@ -226,4 +227,5 @@ def segment_line(segment: Segment) -> "Text":
     span = f"{clock_text(segment.start_s):>8} - {clock_text(segment.end_s):<8} "
     line = Text(span, style=_QUIET)
     line.append(segment.label, style=colour_of(segment.label))
-    return line.append(f" {segment.posterior.max():.2f}", style=_QUIET)
+    doubt = ", uncertain" if segment.uncertain else ""
+    return line.append(f" {segment.posterior.max():.2f}{doubt}", style=_QUIET)

@@ -46,7 +46,7 @@ class Load:
         return float(np.quantile(self.waits_s, q)) if self.waits_s else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers in plain types, waits in milliseconds."""
+        """The numbers in plain types, waits in milliseconds; None where there are none."""
         return {
             "asked": self.asked,
             "admitted": self.admitted,
@@ -55,8 +55,8 @@ class Load:
             "lost": self.lost,
             "num_chunks": self.num_chunks,
             "answered": len(self.waits_s),
-            "p50_ms": round(1000 * self.quantile(0.5), 1),
-            "p99_ms": round(1000 * self.quantile(0.99), 1),
+            "p50_ms": round(1000 * self.quantile(0.5), 1) if self.waits_s else None,
+            "p99_ms": round(1000 * self.quantile(0.99), 1) if self.waits_s else None,
         }
 
 

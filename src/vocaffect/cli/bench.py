@@ -49,7 +49,8 @@ def serve(
         typer.echo(json.dumps(numbers))
         return
     typer.echo(f"{numbers['admitted']} of {numbers['asked']} streams, {numbers['num_chunks']} chunks of 100 ms")
-    typer.echo(f"from chunk to update: p50 {numbers['p50_ms']} ms, p99 {numbers['p99_ms']} ms")
+    if numbers["answered"]:
+        typer.echo(f"from chunk to update: p50 {numbers['p50_ms']} ms, p99 {numbers['p99_ms']} ms")
     for code, count in numbers["refused"].items():
         typer.echo(f"refused: {count} ({code}), after {numbers['refused_after_max_ms']} ms at most")
     if numbers["lost"]:

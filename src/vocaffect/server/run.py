@@ -51,7 +51,7 @@ def announcement(settings: Settings, catalogue: Catalogue, address: str) -> Iter
         how = "every frame" if card.streaming == "frame" else f"a window of {card.window_s:g} s"
         yield f"  {card.name}: {len(card.labels)} emotions, {how}{_default(card.name, catalogue)}"
     yield (
-        f"  limits: {settings.max_streams or 'as many as fit'} streams of {settings.max_stream_s / 60:g} min, "
+        f"  limits: {_streams(settings)}, {settings.max_stream_s / 60:g} min each; "
         f"clips of {settings.max_clip_s / 60:g} min and {settings.max_upload_bytes / 2**20:g} MiB"
     )
     if settings.beyond_this_machine and settings.token is None:
@@ -62,6 +62,12 @@ def _default(name: str, catalogue: Catalogue) -> str:
     uses = {"streams": catalogue.default, "files": catalogue.default_for_files}
     found = " and ".join(use for use, default in uses.items() if default == name)
     return f", default for {found}" if found else ""
+
+
+def _streams(settings: Settings) -> str:
+    if len(settings.streams_each) < 2:
+        return f"{settings.max_streams or 'as many as fit'} streams at once"
+    return " or ".join(f"{count} streams with {name}" for name, count in settings.streams_each.items()) + " at once"
 
 
 def entrance(settings: Settings, address: str) -> str:
