@@ -250,11 +250,11 @@ def _own_database(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def recognizers(toys: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options of `serve`: the shipped recogniser for streams, toys of other kinds, and the shipped one for files."""
+    """Options of `serve`: a shipped recogniser with features to show, toys of other kinds, the other shipped ones."""
     folder = tmp_path_factory.mktemp("toys")
     made = [doubting(toys("frame", lasting=True)), toys("window", window_s=0.75)]
     bundles = [str(toy.write(folder / f"{toy.card.name}.onnx")) for toy in made]
-    return [part for bundle in ("live", *bundles, "accurate") for part in ("--recognizer", bundle)]
+    return [part for bundle in ("lstm", *bundles, "live", "accurate") for part in ("--recognizer", bundle)]
 
 
 def doubting(toy: Any) -> Any:

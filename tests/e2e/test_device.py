@@ -10,7 +10,7 @@ import pytest
 from .conftest import OpenPage, Page, photograph, serve
 from .test_file import analyse
 
-EIGHT_BITS = 0.06
+EIGHT_BITS = 0.09
 """Where activations are rounded to eight bits, the last bit of a sum decides of a step, and on every processor another
 one: so far may two of them be apart."""
 

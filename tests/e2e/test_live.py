@@ -48,11 +48,11 @@ def test_a_voice_is_heard_shown_and_listed_and_silence_stays_silence(
     labels = listed["recognizers"][0]["labels"]
     page = open_page(address, recording)
     chosen = "document.querySelector('header select').value"
-    assert page.evaluate(chosen) == listed["default"] == "live"
+    assert page.evaluate(chosen) == listed["default"] == "lstm"
     page.show("file")
     assert page.evaluate(chosen) == listed["default_for_files"] == "accurate"
     page.show("live")
-    assert page.evaluate(chosen) == "live"
+    assert page.evaluate(chosen) == "lstm"
     resting = page.evaluate("[...document.querySelectorAll('#panel-live li [role=meter]')].map((m) => m.ariaValueText)")
     assert resting == ["no emotion is claimed"] * len(labels)
     page.evaluate(WATCH)
