@@ -11,6 +11,7 @@ from sklearn import metrics as oracle
 from vocaffect.decision import Settled
 from vocaffect.errors import VocaffectError
 from vocaffect.evaluation import Predictions, evaluate
+from vocaffect.metrics import ece, fit_temperature, softmax
 
 LABELS = ("neutral", "happy", "sad")
 
@@ -91,6 +92,20 @@ def test_temperature_of_each_fold_is_used_on_its_own_clips() -> None:
     mixed, plain = evaluate(p, per_clip)["calibration"], evaluate(rescaled)["calibration"]
     assert mixed["ece"] == pytest.approx(plain["ece"])
     assert mixed["temperature"] == [0.5, 4.0]
+
+
+def test_a_fold_is_calibrated_as_exported_by_what_the_other_says() -> None:
+    """With folds whose logits have like scales that mends a scale that is wrong; a fold's own answers do not count."""
+    p, wrong = predictions(num_speakers=200), 5.0
+    found = evaluate(replace(p, logits=wrong * p.logits))["calibration"]
+    assert found["ece_as_exported"] < 0.03 < found["ece"]
+    folds, targets = np.asarray(p.folds), np.asarray(p.targets)
+    posteriors = np.zeros_like(p.logits)
+    for fold, other in ((1, 2), (2, 1)):
+        temperature = fit_temperature(p.logits[folds == other], targets[folds == other])
+        posteriors[folds == fold] = softmax(p.logits[folds == fold], temperature)
+    assert evaluate(p)["calibration"]["ece_as_exported"] == pytest.approx(ece(posteriors, targets))
+    assert evaluate(replace(p, folds=()))["calibration"]["ece_as_exported"] is None
 
 
 def test_little_known_clips_are_enough() -> None:

@@ -107,6 +107,11 @@ def _calibration(evaluation: Evaluation) -> Iterable[Block]:
         f"ECE {percent(found['ece'])} (uncalibrated {percent(found['ece_uncalibrated'])}), negative log "
         f"likelihood {found['nll']:.2f} ({found['nll_uncalibrated']:.2f}), temperature {temperatures}."
     )
+    if (as_exported := found.get("ece_as_exported")) is not None:
+        yield Sentence(
+            f"ECE {percent(as_exported)} if each fold has the temperature that suits what the others said of voices "
+            "they had not heard; so a recogniser is calibrated that is exported with the numbers of all folds."
+        )
     yield Picture("reliability.png", "Reliability diagram")
     yield Sentence("Accuracy where the recogniser may abstain on the clips it is least sure of:")
     yield Table(

@@ -131,6 +131,8 @@ def _summary(evaluation: dict[str, Any]) -> "Table":
             table.add_row(f"UAR, {name.replace('_', ' ')}", f"{found['value']:.1%}", interval)
     calibration = evaluation["calibration"]
     table.add_row("ECE calibrated", f"{calibration['ece']:.1%}", f"{calibration['ece_uncalibrated']:.1%} before")
+    if calibration["ece_as_exported"] is not None:
+        table.add_row("ECE calibrated as exported", f"{calibration['ece_as_exported']:.1%}", "by the other folds")
     for row in evaluation["by_seconds"]:
         table.add_row(f"UAR after {row['seconds']:g} s", f"{row['value']:.1%}", "")
     for row in evaluation["robustness"]:
