@@ -11,6 +11,8 @@ from torch.nn.utils import parametrize
 
 ORIGINAL = "parametrizations.weight.original"
 """What a layer's own weight is called once it has a change beside it."""
+CHANGES = ("parametrizations.weight.0.down", "parametrizations.weight.0.up")
+"""What the change is called; other parametrisations, as the weight norm of WavLM, have other names."""
 
 
 class LowRankChange(nn.Module):
@@ -50,7 +52,11 @@ def merged(module: nn.Module) -> None:
 
 
 def plain_name(name: str) -> str | None:
-    """What a tensor of an encoder is called where nothing is changed; None for what changes it."""
-    if ".parametrizations.weight." not in name:
-        return name
-    return name.replace(ORIGINAL, "weight") if name.endswith(ORIGINAL) else None
+    """What a tensor of an encoder is called where nothing is changed; None for what changes it.
+
+    >>> plain_name("layers.0.mlp.fc1.parametrizations.weight.original")
+    'layers.0.mlp.fc1.weight'
+    """
+    if name.endswith(CHANGES):
+        return None
+    return name.removesuffix(ORIGINAL) + "weight" if name.endswith(ORIGINAL) else name
