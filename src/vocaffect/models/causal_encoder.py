@@ -1,7 +1,6 @@
 """A pretrained speech encoder that hears speech as it comes, with a small head on running statistics of its layers."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,12 +8,11 @@ from torch import Tensor, nn
 
 from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, load_causal, taught_by
 from vocaffect.models.four_bits import in_four_bits
+from vocaffect.models.on_encoder import OnEncoder
 from vocaffect.models.pooling import StatisticsPool, StatisticsState
-from vocaffect.models.registry import Model, register_model
+from vocaffect.models.registry import register_model
 from vocaffect.state import refill, walk
 
-DEVIATION_FLOOR = 1e-4
-"""Below which the deviation of a statistic over the training clips counts as this much."""
 FIRST_POINT, POINT_FRAMES = 10, 20
 """Of the moments of a clip that `CausalEncoderModel.stem` tells of: the first, and from each to the next, in frames."""
 
@@ -27,7 +25,7 @@ class CausalEncoderState(NamedTuple):
 
 
 @register_model("causal_encoder")
-class CausalEncoderModel(Model):
+class CausalEncoderModel(OnEncoder):
     """Causal encoder -> running mean and deviation of its layers, standardised -> linear, frame by frame.
 
     The front end hands the waveform through (feature ``waveform``) in hops of 24 ms. The encoder does not learn here:
@@ -50,10 +48,8 @@ class CausalEncoderModel(Model):
         ValueError: if no layer is named, or one that is not built.
     """
 
-    hears = "waveform"
     hop = HOP
-    mean: Tensor
-    deviation: Tensor
+    encoder: CausalMoonshine
 
     def __init__(
         self,
@@ -98,21 +94,6 @@ class CausalEncoderModel(Model):
         load_causal(encoder, self.described, self.student)
         self.encoder.load_state_dict(self._packed(encoder).state_dict())
 
-    @torch.no_grad()
-    def measure(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Standardise by the statistics of whole training clips."""
-        was_training = self.training
-        self.eval()
-        pooled = torch.cat([self._pooled(features, active, None)[0][:, -1] for features, active in clips])
-        self.mean.copy_(pooled.mean(0))
-        self.deviation.copy_(pooled.std(0, correction=0).clamp(min=DEVIATION_FLOOR))
-        self.train(was_training)
-
-    @property
-    def still(self) -> bool:
-        """Whether nothing in the encoder learns."""
-        return not any(parameter.requires_grad for parameter in self.encoder.parameters())
-
     def stem(self, features: Tensor, active: Tensor) -> Tensor:
         """Running statistics at some moments of a clip, the last at its end: ``(batch, moments, 1, width)``."""
         pooled, _ = self._pooled(features, active, None)
@@ -123,11 +104,8 @@ class CausalEncoderModel(Model):
 
     def stem_settings(self) -> dict[str, Any]:
         """Which encoder, to the bit, and what is heard of it."""
-        weights = hashlib.sha256()
-        for name, tensor in self.encoder.state_dict().items():
-            weights.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
         options = {key: list(value) if isinstance(value, tuple) else value for key, value in self.options.items()}
-        return {"encoder": options, "layers": self.heard, "weights": weights.hexdigest()}
+        return {"encoder": options, "layers": self.heard, "weights": self.encoder_digest()}
 
     def initial_state(self, batch: int) -> CausalEncoderState:
         """All zeros."""
@@ -143,6 +121,10 @@ class CausalEncoderModel(Model):
         pooled, state = self._pooled(features, active, state)
         logits: Tensor = self.head((pooled - self.mean) / self.deviation)
         return logits, state
+
+    def _statistics(self, features: Tensor, active: Tensor) -> Tensor:
+        """Of whole clips, ``(batch, width)``."""
+        return self._pooled(features, active, None)[0][:, -1]
 
     def _pooled(
         self, features: Tensor, active: Tensor, state: CausalEncoderState | None

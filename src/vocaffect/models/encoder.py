@@ -1,17 +1,14 @@
 """A pretrained speech encoder with a small head: what much speech has taught, told apart by few labelled clips."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vocaffect.encoders import Encoded, build_encoder, load_pretrained, with_low_rank
-from vocaffect.models.registry import Model, register_model
-
-DEVIATION_FLOOR = 1e-4
-"""Below which the deviation of a statistic over the training clips counts as this much."""
+from vocaffect.encoders import Encoded, Encoder, build_encoder, load_pretrained, with_low_rank
+from vocaffect.models.on_encoder import OnEncoder
+from vocaffect.models.registry import register_model
 
 
 class Statistics(nn.Module):
@@ -44,7 +41,7 @@ class Statistics(nn.Module):
 
 
 @register_model("encoder")
-class EncoderModel(Model):
+class EncoderModel(OnEncoder):
     """Pretrained encoder -> statistics of its layers over time, standardised -> their mix -> linear, on a window.
 
     The front end hands the waveform through (feature ``waveform``). Parts that do not learn (``training.freeze``) are
@@ -66,9 +63,7 @@ class EncoderModel(Model):
     """
 
     streaming = "window"
-    hears = "waveform"
-    mean: Tensor
-    deviation: Tensor
+    encoder: Encoder
 
     def __init__(
         self,
@@ -110,21 +105,6 @@ class EncoderModel(Model):
         if isinstance(self.described, str):
             load_pretrained(self.encoder, self.described)
 
-    @torch.no_grad()
-    def measure(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Standardise by the training clips' statistics."""
-        was_training = self.training
-        self.eval()
-        statistics = torch.cat([self._statistics(features, active) for features, active in clips])
-        self.mean.copy_(statistics.mean(0))
-        self.deviation.copy_(statistics.std(0, correction=0).clamp(min=DEVIATION_FLOOR))
-        self.train(was_training)
-
-    @property
-    def learns(self) -> bool:
-        """Whether anything in the encoder learns."""
-        return any(parameter.requires_grad for parameter in self.encoder.parameters())
-
     @property
     def still(self) -> bool:
         """Whether nothing in the encoder learns, or nothing in what it begins with."""
@@ -147,13 +127,10 @@ class EncoderModel(Model):
 
     def stem_settings(self) -> dict[str, Any]:
         """Which encoder, to the bit, which layers, and whether frames are kept."""
-        weights = hashlib.sha256()
-        for name, tensor in self.encoder.state_dict().items():
-            if not (self.learns and name.startswith("layers.")):
-                weights.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
         encoder = self.described if isinstance(self.described, str) else dict(self.described)
         frames, layers = self.learns or self.pool.score is not None, [0] if self.learns else self.heard
-        return {"encoder": encoder, "layers": layers, "frames": frames, "weights": weights.hexdigest()}
+        weights = self.encoder_digest(without="layers." if self.learns else None)
+        return {"encoder": encoder, "layers": layers, "frames": frames, "weights": weights}
 
     def forward(self, features: Tensor, active: Tensor, state: None = None) -> tuple[Tensor, tuple[()]]:
         """Samples ``(batch, num_frames, hop)`` to logits ``(batch, num_frames, num_labels)``, in all frames alike.
