@@ -128,5 +128,7 @@ def test_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         Network(FrontEnd({"mfcc": {}}), model())
     with pytest.raises(VocaffectError, match=r"layers names the layers to hear"):
         model(layers=[])
+    with pytest.raises(VocaffectError, match=r"rank is 0 or more, not -1"):
+        model(rank=-1)
     with pytest.raises(EncoderError, match=r"encoders fetch moonshine-base.*sha256"):
         model(encoder="moonshine-base", layers=[1]).load()

@@ -59,7 +59,7 @@ class EncoderModel(OnEncoder):
         dropout: before each linear layer.
 
     Raises:
-        ValueError: if no layer is named, or one that the encoder does not have.
+        ValueError: if no layer is named, or one that the encoder does not have, or the rank is below 0.
     """
 
     streaming = "window"
@@ -80,6 +80,8 @@ class EncoderModel(OnEncoder):
         super().__init__()
         if not layers or min(layers) < 0:
             raise ValueError(f"layers names the layers to hear, as [3, 4], not {list(layers)}")
+        if rank < 0:
+            raise ValueError(f"rank is 0 or more, not {rank}")
         self.described, self.heard = encoder, list(layers)
         self.pretrained = encoder if isinstance(encoder, str) else None
         self.encoder = build_encoder(encoder, max(max(layers), 1))
