@@ -247,16 +247,19 @@ def _step_alike(bundle: Bundle, other: Bundle) -> bool:
     return all(np.array_equal(state[name], whole.state[name]) for name in state)
 
 
+def at_once(card: Card, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A signal (num_samples,) as one row that a graph takes: whole hops, or the last window with zeros in front."""
+    if card.streaming == "frame":
+        return signal[None, : len(signal) // card.hop * card.hop]
+    last = signal[-card.window_samples :]
+    return np.concatenate([np.zeros(card.window_samples - len(last), np.float32), last])[None]
+
+
 def golden_answer(bundle: Bundle, signal: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The last logits and posterior about a signal (num_samples,), ``(num_labels,)`` each."""
     card = bundle.card
-    if card.streaming == "window":
-        last = signal[-card.window_samples :]
-        signal = np.concatenate([np.zeros(card.window_samples - len(last), np.float32), last])
-    else:
-        signal = signal[: len(signal) // card.hop * card.hop]
     try:
-        output = bundle.run(signal[None])
+        output = bundle.run(at_once(card, signal))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise BundleError(f"{bundle.path or 'the model'} does not run on its golden signal: {error}") from error
     logits, posterior = (said.reshape(-1, len(card.labels))[-1] for said in (output.logits, output.posterior))

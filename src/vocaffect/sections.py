@@ -67,17 +67,23 @@ class FrontEndOptions(Section):
         return by_name(given, {})
 
 
-class ModelOptions(Section):
-    """The architecture by name; its own parameters stand beside the name."""
+class Named(Section):
+    """Something by its name; its own parameters stand beside the name."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = "lstm"
+    name: str
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The architecture's own parameters."""
+        """Its own parameters."""
         return dict(self.model_extra or {})
+
+
+class ModelOptions(Named):
+    """The architecture."""
+
+    name: str = "lstm"
 
 
 class AugmentSection(Section):
@@ -116,17 +122,10 @@ class Masking(Section):
     feature_mask_share: float = Field(0.2, ge=0, le=1, description="the widest as a share of all")
 
 
-class LossOptions(Section):
-    """The loss by name; its own parameters stand beside the name."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
+class LossOptions(Named):
+    """The loss."""
 
     name: str = "cross_entropy"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The loss's own parameters."""
-        return dict(self.model_extra or {})
 
 
 class Training(Section):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vocaffect.bundle import golden_signal
+from vocaffect.bundle import at_once, golden_signal
 from vocaffect.recognizer import Recognizer
 from vocaffect.utterance import State, fresh_state, softmax
 
@@ -64,38 +64,29 @@ def _signals() -> list[Samples]:
     return [signal, np.ascontiguousarray(0.1 * signal[::-1]), broken]
 
 
-def _whole(recognizer: Recognizer, signal: Samples) -> Samples:
-    """The signal as one row: whole hops of it, or the first window, filled up with zeros in front."""
-    card = recognizer.card
-    if card.streaming == "frame":
-        return signal[None, : len(signal) // card.hop * card.hop]
-    last = signal[-card.window_samples :]
-    return np.concatenate([np.zeros(card.window_samples - len(last), np.float32), last])[None]
-
-
 def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.abs(one - other).max())
 
 
 def _golden(recognizer: Recognizer) -> float:
     golden = recognizer.card.golden
-    signal = _whole(recognizer, golden_signal(golden.seconds))
+    signal = at_once(recognizer.card, golden_signal(golden.seconds))
     posterior = recognizer.run(signal).posterior.reshape(-1, len(recognizer.labels))[-1]
     return _difference(posterior, np.asarray(golden.posterior, np.float32))
 
 
 def _calibrated(recognizer: Recognizer, signal: Samples) -> float:
-    output = recognizer.run(_whole(recognizer, signal))
+    output = recognizer.run(at_once(recognizer.card, signal))
     return _difference(output.posterior, softmax(output.logits, recognizer.card.temperature))
 
 
 def _torch(recognizer: Recognizer, signal: Samples, reference: Reference) -> float:
-    samples = _whole(recognizer, signal)
+    samples = at_once(recognizer.card, signal)
     return _difference(recognizer.run(samples).posterior, softmax(reference(samples), recognizer.card.temperature))
 
 
 def _streamed(recognizer: Recognizer, signal: Samples, cut: Callable[[int], Iterator[int]]) -> float:
-    samples, hop = _whole(recognizer, signal), recognizer.card.hop
+    samples, hop = at_once(recognizer.card, signal), recognizer.card.hop
     state: State = fresh_state(recognizer.card)
     parts, start = [], 0
     for num_hops in cut(samples.shape[1] // hop):
@@ -118,7 +109,7 @@ def _random_chunks(num_hops: int) -> Iterator[int]:
 
 
 def _batched(recognizer: Recognizer, signals: list[Samples]) -> float:
-    rows = [_whole(recognizer, signal) for signal in signals]
+    rows = [at_once(recognizer.card, signal) for signal in signals]
     shortest = min(row.shape[1] for row in rows)
     together = np.concatenate([row[:, -shortest:] for row in rows])
     solo = np.concatenate([recognizer.run(row).posterior for row in np.split(together, len(rows))])
