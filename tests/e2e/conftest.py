@@ -151,7 +151,7 @@ class Page:
         path = self._downloads / name
         self.press(press)
         deadline = time.monotonic() + 20
-        while not path.is_file():
+        while not (path.is_file() and path.stat().st_size):  # the name is taken before anything is written
             assert time.monotonic() < deadline, f"{name} was not downloaded"
             self.evaluate("0")
             time.sleep(0.03)

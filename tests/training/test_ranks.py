@@ -21,6 +21,9 @@ from vocaffect.training import checkpoint
 TOLERANCE = 2e-4
 """Of a weight after two epochs: float32 sums in another order, made larger by AdamW, which divides by small moments."""
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
 
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=2, max_size=12),
@@ -76,6 +79,25 @@ def test_batches_that_are_too_small_to_share_are_refused() -> None:
         BucketSampler([5, 5, 5, 5], 3, share=(0, 3))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are listed as Linux lists them")
+def test_a_group_has_ended_before_the_program_does(tmp_path: Path) -> None:
+    """Its threads would abort a program that ends under them; what exporting imports had kept them."""
+    script = tmp_path / "ends.py"
+    script.write_text(
+        "import atexit\n"
+        "from pathlib import Path\n"
+        "tasks = Path('/proc/self/task')\n"
+        "names = lambda: [(task / 'comm').read_text().strip() for task in tasks.iterdir()]\n"
+        "atexit.register(lambda: print('at the end', [name for name in names() if 'gloo' in name]))\n"
+        "from vocaffect.training import ranks\n"
+        "ranks.join()\n"
+        "import torch._dynamo\n"
+        "print('before', any('gloo' in name for name in names()), ranks.gathered(ranks.rank()))\n"
+    )
+    done = subprocess.run([*TORCHRUN, script], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("before True [0, 1]") == done.stdout.count("at the end []") == 2
+
+
 def test_torchrun_trains_what_one_process_trains(small: Callable[..., Recipe], corpus: Path, tmp_path: Path) -> None:
     """Clips of many lengths in batches of odd numbers; augmentation and masks on, dropout off."""
     small(
@@ -87,11 +109,9 @@ def test_torchrun_trains_what_one_process_trains(small: Callable[..., Recipe], c
     ).write(tmp_path / "recipe.yaml")
     options = ["--config", tmp_path / "recipe.yaml", "--runs-dir", tmp_path, "--data-root", corpus]
     train = ["-m", "vocaffect.cli", "train", *map(str, options), "--run-name"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     said = {}
-    for name, command in (("one", [*train, "one"]), ("two", [*torchrun, *train, "two"])):
-        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
+    for name, command in (("one", [sys.executable, *train, "one"]), ("two", [*TORCHRUN, *train, "two"])):
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         said[name] = done.stdout
     assert said["two"].count("epoch   2") == said["two"].count("best epoch") == 1

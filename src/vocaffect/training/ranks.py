@@ -3,6 +3,9 @@
 Each process takes its share of every batch. Losses are divided by counts that are summed over the group, and so are
 gradients, so a step is the step that one process would take on the whole batch. Gradients are summed by hand and not by
 ``DistributedDataParallel``: the network stays what it is, frozen and unused weights need no care.
+
+``torch.distributed.nn.functional`` is imported here, and so before a group begins: its functions take the group of the
+moment of import as a default, would keep it beyond its end, and its threads would abort a program that ends.
 """
 
 import atexit
@@ -12,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 from vocaffect.errors import VocaffectError
