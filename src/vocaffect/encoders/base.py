@@ -1,5 +1,6 @@
 """What every pretrained encoder is: samples in, the hidden vectors of all its layers out, silence masked."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -75,8 +76,15 @@ def masked_group_norm(values: Tensor, active: Tensor, norm: nn.GroupNorm) -> Ten
     groups = values.float().reshape(batch, norm.num_groups, channels // norm.num_groups, num_frames)
     weight = active.float()[:, None, None]
     count = (weight.sum(-1, keepdim=True) * groups.shape[2]).clamp(min=1)
-    mean = (groups * weight).sum((2, 3), keepdim=True) / count
+    mean = (groups.sum(2, keepdim=True) * weight).sum(3, keepdim=True) / count
     centred = groups - mean
-    variance = (centred.square() * weight).sum((2, 3), keepdim=True) / count
+    variance = ((centred * centred).sum(2, keepdim=True) * weight).sum(3, keepdim=True) / count
     normal = (centred * torch.rsqrt(variance + norm.eps)).reshape(values.shape)
     return normal * norm.weight[:, None] + norm.bias[:, None]
+
+
+def gelu(values: Tensor) -> Tensor:
+    """GELU; in a graph in the form that onnxruntime finds and computes in one pass."""
+    if torch.compiler.is_exporting():
+        return 0.5 * (values * (torch.erf(values / math.sqrt(2)) + 1))
+    return F.gelu(values)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vocaffect.encoders.base import gelu
 from vocaffect.encoders.moonshine import STRIDE, STRIDE_1, WIDTH_1, Attention, Layer, MoonshineParts, turned
 from vocaffect.encoders.store import KNOWN, EncoderError, locate
 from vocaffect.units import exact_div
@@ -156,9 +157,9 @@ class CausalMoonshine(MoonshineParts):
             torch.tanh(self.conv1(joined)), sounding.repeat_interleave(FRAMES_1, -1), state.sums
         )
         first = torch.cat([state.first, first], 2)
-        second = F.gelu(self.conv2(first)) * sounding.repeat_interleave(FRAMES_2, -1)
+        second = gelu(self.conv2(first)) * sounding.repeat_interleave(FRAMES_2, -1)
         second = torch.cat([state.second, second], 2)
-        hidden = (F.gelu(self.conv3(second)) * sounding).transpose(1, 2)
+        hidden = (gelu(self.conv3(second)) * sounding).transpose(1, 2)
         following = (_last(joined, state.samples), _last(first, state.first), _last(second, state.second))
         return hidden, StemState(*following, sums)
 

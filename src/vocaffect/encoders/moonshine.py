@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocaffect.encoders.base import Encoded, Encoder, active_at, attention_bias, masked_group_norm
+from vocaffect.encoders.base import Encoded, Encoder, active_at, attention_bias, gelu, masked_group_norm
 from vocaffect.units import exact_div
 
 STRIDE_1, STRIDE = 64, 384
@@ -48,7 +48,7 @@ class Mlp(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames ``(batch, num_frames, size)`` to frames."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(frames)))
+        out: Tensor = self.fc2(gelu(self.fc1(frames)))
         return out
 
 
@@ -130,7 +130,7 @@ class Moonshine(MoonshineParts, Encoder):
         hidden = torch.tanh(self.conv1(F.pad(samples, (0, WIDTH))[:, None]))
         sounding = active_at(active, hop, hidden.shape[2], STRIDE_1, WIDTH_1)
         hidden = masked_group_norm(hidden, sounding, self.groupnorm)
-        hidden = F.gelu(self.conv3(F.gelu(self.conv2(hidden)))).transpose(1, 2)
+        hidden = gelu(self.conv3(gelu(self.conv2(hidden)))).transpose(1, 2)
         return hidden, active_at(active, hop, hidden.shape[1], STRIDE, WIDTH)
 
     def go_on(self, frames: Tensor, active: Tensor) -> Encoded:
