@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vocaffect.bundle import Bundle, Graph, created_now, write_bundle
 from vocaffect.card import Card, Golden, StateSpec
 from vocaffect.errors import VocaffectError
+from vocaffect.features.picture import STRETCH, MelPicture
 from vocaffect.golden import make_golden
 from vocaffect.models import Network
 from vocaffect.models.eight_bits import has_byte_lstm, has_eight_bits
@@ -26,16 +27,21 @@ from vocaffect.units import samples_to_seconds
 from vocaffect.voices import PRIOR
 
 OPSET = 18
-TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-2
+TOLERANCE, EIGHT_BIT_TOLERANCE = 1e-4, 2e-3
 """How far from its golden vector a recogniser may be, and one whose products are rounded to eight bits."""
 
 
 class _Flat(nn.Module):
-    """A network with the posterior beside its logits, and one plain tensor of state for each scope, as graphs need."""
+    """A network with the posterior beside its logits, and one plain tensor of state for each scope, as graphs need.
+
+    In place of the samples that a model hears as features, people are shown a picture of them.
+    """
 
     def __init__(self, network: Network, temperature: float) -> None:
         super().__init__()
         self.network, self.parts, self.sharpness = network, _parts(network), 1 / temperature
+        win = network.frontend.hop if network.streaming == "frame" else STRETCH
+        self.picture = MelPicture(win) if network.frontend.is_waveform else None
 
     def forward(self, samples: Tensor, *packed: Tensor) -> tuple[Tensor, ...]:
         fresh = self.network.initial_state(samples.shape[0])
@@ -53,6 +59,8 @@ class _Flat(nn.Module):
         after = [pack(tuple(getattr(following, name) for name in names)) for names, _ in self.parts]
         if self.network.streaming == "window":
             logits = logits[:, -1]
+        if self.picture is not None:
+            features = self.picture(samples)
         return logits, (logits * self.sharpness).softmax(-1), features, active[..., 0], *after
 
 

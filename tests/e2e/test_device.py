@@ -10,10 +10,7 @@ import pytest
 from .conftest import OpenPage, Page, photograph, serve
 from .test_file import analyse
 
-EIGHT_BITS = 0.09
-"""Where activations are rounded to eight bits, the last bit of a sum decides of a step, and on every processor another
-one: so far may two of them be apart."""
-
+TOLERANCE = 1e-3
 SWITCH = "document.querySelector('[role=switch]')"
 
 
@@ -45,13 +42,13 @@ def test_the_device_computes_what_the_server_computes_and_sends_no_sound(
         page.wait("document.querySelector('[data-device=ready]')", 60)
         here = exported(page, recording)
         assert here["place"] == "device"
-        assert_same(here, served[name], EIGHT_BITS if name == "accurate" else 1e-3)
+        assert_same(here, served[name])
     assert page.log == []
     assert not [url for url in page.requested if url.startswith("ws") or url.endswith("/v1/recognize")]
     photograph(page, "device")
 
 
-def assert_same(here: dict[str, Any], there: dict[str, Any], tolerance: float) -> None:
+def assert_same(here: dict[str, Any], there: dict[str, Any]) -> None:
     assert here["digest"] == there["digest"]
     assert len(here["updates"]) == len(there["updates"]) > 50
     for ours, theirs in zip(
@@ -60,17 +57,17 @@ def assert_same(here: dict[str, Any], there: dict[str, Any], tolerance: float) -
         assert ours.keys() == theirs.keys()
         for key in ours:
             if key in ("posterior", "raw_posterior") and theirs[key] is not None:
-                assert ours[key] == pytest.approx(theirs[key], abs=tolerance)
+                assert ours[key] == pytest.approx(theirs[key], abs=TOLERANCE)
             elif isinstance(theirs[key], int | float):  # JavaScript writes 3.0 as 3
-                assert ours[key] == pytest.approx(theirs[key], abs=0.06 if key == "level_db" else 1e-3)
-            elif key != "label" or sure(theirs["posterior"], tolerance):
+                assert ours[key] == pytest.approx(theirs[key], abs=0.06 if key == "level_db" else TOLERANCE)
+            elif key != "label" or sure(theirs["posterior"]):
                 assert ours[key] == theirs[key], key
 
 
-def sure(posterior: list[float] | None, tolerance: float) -> bool:
+def sure(posterior: list[float] | None) -> bool:
     """Whether the likeliest label stays so when every probability moves by this much."""
     first, second = sorted(posterior or [0.0, 1.0])[:-3:-1]
-    return first - second > 2 * tolerance
+    return first - second > 2 * TOLERANCE
 
 
 def test_after_the_first_load_no_server_is_needed(recording: Path, recognizers: list[str], open_page: OpenPage) -> None:

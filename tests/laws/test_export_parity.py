@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vocaffect.export import EIGHT_BIT_TOLERANCE, state_specs, to_onnx
 from vocaffect.features import FrontEnd, feature_names
+from vocaffect.features.picture import STRETCH, MelPicture
 from vocaffect.hops import STEP, one_hop
 from vocaffect.models import Network, build_model, model_names
 from vocaffect.models.eight_bits import in_eight_bits
@@ -77,6 +78,9 @@ def streamed(network: Network, session: onnxruntime.InferenceSession, batch: int
         samples = noise(batch, hops, network.frontend.hop)
         with torch.inference_mode():
             (logits, features, _), state = network(torch.from_numpy(samples), state)
+            if network.frontend.is_waveform:
+                win = network.frontend.hop if names else STRETCH
+                features = MelPicture(win)(torch.from_numpy(samples))
         ours, posterior, theirs, _, *following = session.run(None, {"samples": samples, **memory})
         memory = dict(zip(names, following, strict=True))
         expected = logits.numpy() if names else logits[:, -1].numpy()

@@ -1,7 +1,6 @@
 /** The server's API as the page uses it; docs/protocol.md describes it. */
 
 import { Failure } from "./failure";
-import { hearsWaveform } from "./features";
 import type { Conversation, Listener } from "./conversation";
 import type { VoiceProfile } from "./device/voice_profile";
 import { VERSION } from "./protocol";
@@ -46,12 +45,11 @@ export async function ask<Answer>(method: string, path: string, body?: object | 
 export function recognizeFile(
   file: Blob,
   recognizer: string,
-  features: boolean,
   tell: (step: Progress["step"], fraction: number) => void,
 ): Promise<Recognition> {
   const form = new FormData();
   form.append("file", file);
-  const query = new URLSearchParams({ recognizer, trace: "true", features: `${features}`, progress: "true" });
+  const query = new URLSearchParams({ recognizer, trace: "true", features: "true", progress: "true" });
   const request = new XMLHttpRequest(); // fetch does not tell how far an upload has come
   let read = 0;
   return new Promise((resolve, reject) => {
@@ -115,7 +113,7 @@ export class ServerConversation implements Conversation {
           sample_rate: sampleRate,
           format: "int16",
           recognizer: card.name,
-          features: !hearsWaveform(card),
+          features: true,
           voice: voice && JSON.stringify(voice),
         });
       socket.onmessage = (event: MessageEvent<string>) => {

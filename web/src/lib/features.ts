@@ -2,7 +2,7 @@
 
 import type { RecognizerCard } from "./protocol";
 
-/** Whether a recogniser hears the sound as it is: then there are no features beside the waveform. */
+/** Whether a recogniser hears the sound as it is: its features are then for people alone. */
 export function hearsWaveform(card: RecognizerCard): boolean {
   const { frontend } = card.recipe as { frontend?: { features?: object } };
   return Object.keys(frontend?.features ?? {}).join() === "waveform";

@@ -7,7 +7,6 @@ import { recognizeFile } from "./client";
 import { converse } from "./conversation";
 import type { Conversation, Heard, Side } from "./conversation";
 import { Failure } from "./failure";
-import { hearsWaveform } from "./features";
 import type { Recognition } from "./protocol";
 import { PeakMeter, toInt16 } from "./samples";
 import { Sound } from "./sound";
@@ -142,7 +141,7 @@ export class Recording {
     this.progress = { ...NO_PROGRESS, way: "upload" };
     const answers = await Promise.all(
       sides.map(({ card }) =>
-        recognizeFile(file, card.name, !hearsWaveform(card), (step, done) => this.#advance({ [step]: done })),
+        recognizeFile(file, card.name, (step, done) => this.#advance({ [step]: done })),
       ),
     );
     answers.forEach((answer, index) => this.#fill(this.takes[index], answer));

@@ -1,7 +1,7 @@
 /** What one recogniser says of a recording, as it comes in. */
 
 import type { Heard, Side } from "./conversation";
-import { FeatureMap, hearsWaveform } from "./features";
+import { FeatureMap } from "./features";
 import type { Segment, Update } from "./protocol";
 import { LatencyMeter } from "./samples";
 
@@ -81,7 +81,7 @@ export class Take {
       segment_start_s: message.segment_start_s === null ? null : message.segment_start_s + this.#sinceS,
       features: null,
     };
-    if (message.features && !hearsWaveform(this.side.card)) {
+    if (message.features) {
       const { start_s, frame_s, values } = message.features;
       this.features.add(values, start_s + this.#sinceS, frame_s);
       this.numFrames += values.length;

@@ -1,7 +1,6 @@
 /** The timeline as a picture of its own, with a title and a legend, in the colours that the page has now. */
 
 import { shape } from "../emotions";
-import { hearsWaveform } from "../features";
 import { PEAK_S } from "../recording.svelte";
 import type { Recording } from "../recording.svelte";
 import type { Take } from "../take.svelte";
@@ -21,7 +20,7 @@ export async function picture(
   take: Take,
   corrected: ReadonlyMap<number, string>,
 ): Promise<Blob> {
-  const heights = { wave: 96, heat: hearsWaveform(take.side.card) ? 0 : 104, stream: 200 };
+  const heights = { wave: 96, heat: 104, stream: 200 };
   const canvas = new OffscreenCanvas(DENSITY * WIDTH, DENSITY * (layout(heights).height + HEAD + 2 * MARGIN));
   const context = canvas.getContext("2d") as unknown as CanvasRenderingContext2D | null;
   if (!context) throw new Error("this browser cannot draw a picture");

@@ -59,7 +59,7 @@ export function layout({ wave, heat, stream }: Heights): Layout {
   const waveTop = wave > 0 ? GAP - 8 : 0;
   const passages = wave > 0 ? waveTop + wave + 4 : 0;
   const heatTop = passages + PASSAGES_HEIGHT + GAP;
-  const streamTop = heatTop + (heat > 0 ? heat + GAP : 0);
+  const streamTop = heatTop + heat + GAP;
   const axis = streamTop + stream + 4;
   return { wave: waveTop, passages, heat: heatTop, stream: streamTop, axis, height: axis + AXIS_HEIGHT };
 }

@@ -19,7 +19,7 @@ export function draw(canvas: CanvasRenderingContext2D, scene: Scene, look: Look)
   drawSpeech(canvas, shown, look, spoken, axis);
   if (scene.heights.wave > 0) drawWave(canvas, shown, look, spoken, wave);
   drawPassages(canvas, shown, look, passages);
-  if (scene.heights.heat > 0) drawHeat(canvas, shown, look, heat);
+  drawHeat(canvas, shown, look, heat);
   drawStream(canvas, shown, look, stream);
   drawAxis(canvas, shown, look, axis);
   if (scene.playheadS !== null) {
