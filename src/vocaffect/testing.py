@@ -19,14 +19,15 @@ from vocaffect.folds import refuse_missing
 from vocaffect.manifest import Utterance
 from vocaffect.metrics import confusion, uar
 from vocaffect.packing import recognizer_of
-from vocaffect.recognizer import Recognizer, Trace
+from vocaffect.recognizer import Recognizer
 from vocaffect.report import write_report
 from vocaffect.robustness import CONDITIONS, Condition
 from vocaffect.runs import Run, fold_folders, open_run, trained_network
 from vocaffect.splits import audit
+from vocaffect.units import seconds_to_samples
 
 SECONDS = (0.5, 1.0, 1.5, 2.0, 3.0)
-"""Seconds of speech, from its onset, after which the decision is looked at."""
+"""Seconds after speech began, by its level: what would the decision be if the clip ended there?"""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def hear(
 ) -> Heard:
     """Run the recogniser on one clip: as one utterance, live if so asked, and as one utterance under each condition."""
     samples = read_clip(run.manifest.audio_path(utterance)).samples
-    trace = recognizer.posterior(samples) if live else None
-    whole = recognizer.decide(samples) if trace is None else trace
+    whole, onset = recognizer.decide(samples), onset_s(samples)
+    ends = {seconds: seconds_to_samples(onset + seconds) for seconds in SECONDS} if live else {}
     seed = zlib.crc32(utterance.path.encode())
     stream = recognizer.open_stream()
     updates = [*stream.push(samples), *stream.finish()] if live else []
@@ -94,13 +95,13 @@ def hear(
         run.split.fold,
         recognizer.card.temperature,
         _log(whole.posterior),
-        {} if trace is None else {s: _log(trace.posteriors[_frame_at(trace, recognizer, s)]) for s in SECONDS},
+        {seconds: _log(recognizer.decide(samples[:end]).posterior) for seconds, end in ends.items()},
         {
             name: _log(recognizer.decide(spoil(samples, np.random.default_rng(seed))).posterior)
             for name, spoil in conditions.items()
         },
         np.array([run.labels.index(each.label) if each.label in run.labels else -1 for each in updates], np.int64),
-        settled(updates, onset_s(samples)) if live else None,
+        settled(updates, onset) if live else None,
         None if whole.voice is None else whole.voice.newest_logits,
     )
 
@@ -163,15 +164,6 @@ def _adaptation(heard: Sequence[Heard], runs: Sequence[Run]) -> dict[str, Any] |
 
 def _log(posterior: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.log(np.maximum(posterior.astype(np.float64), 1e-12))
-
-
-def _frame_at(trace: Trace, recognizer: Recognizer, seconds: float) -> int:
-    """The decision that stood ``seconds`` after the first frame that was not silent; the last, if it ended before."""
-    card = recognizer.card
-    step = card.hop if card.streaming == "frame" else card.window_hop_samples
-    sounding = np.flatnonzero(trace.active.reshape(len(trace.active), -1).max(axis=1) > 0)
-    onset = int(sounding[0]) if len(sounding) else 0
-    return min(onset + round(seconds * card.sample_rate / step), len(trace.posteriors) - 1)
 
 
 def _write_predictions(path: Path, heard: Sequence[Heard], labels: Sequence[str]) -> None:
