@@ -17,6 +17,7 @@ from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd
 from vocaffect.files import cache_folder
 from vocaffect.labels import EMOTIONS
+from vocaffect.losses import class_weights
 from vocaffect.manifest import Manifest
 from vocaffect.models import Network, build_model
 from vocaffect.models.eight_bits import in_eight_bits
@@ -24,7 +25,7 @@ from vocaffect.models.voice import Voice
 from vocaffect.plugins import keep_plugins, load_plugins
 from vocaffect.precompute import Extraction
 from vocaffect.recipe import Recipe, read_recipe
-from vocaffect.sampling import BucketSampler, Sessions, SessionSampler, StreamSampler
+from vocaffect.sampling import BucketSampler, Sessions, SessionSampler, StreamSampler, clip_weights
 from vocaffect.splits import Split, SplitError, make_split
 from vocaffect.takes import Take
 from vocaffect.tar import is_there
@@ -172,11 +173,27 @@ def stem_of(recipe: Recipe) -> Network | None:
 
 
 def trained_network(run: Run) -> Network:
-    """The run's best model, in eight bits where its recipe asks for that."""
+    """The run's best model, with even labels and in eight bits where its recipe asks for that."""
     network = build_network(run)
     checkpoint.load_weights(network, checkpoint.load(run.folder / checkpoint.BEST)[0])
     merged(network)
+    if run.recipe.export.even_labels:
+        network.shift(torch.tensor(label_offset(run), dtype=torch.float32))
     return in_eight_bits(network) if run.recipe.export.weights == "int8" else network.eval()
+
+
+def label_offset(run: Run) -> NDArray[np.float64]:
+    """What makes a run's logits those of a training that has shown every label equally often, ``(num_labels,)``.
+
+    Menon AK et al. (2021), ICLR, "Long-tail learning via logit adjustment": less the logarithm of a label's share.
+    """
+    clips, recipe = run.split.of(run.manifest)[0], run.recipe
+    targets = [run.labels.index(clip.emotion) for clip in clips]
+    counts = class_weights(recipe.training.class_weights, run.labels, [clip.emotion for clip in clips])
+    shares = np.bincount(targets, clip_weights(clips, recipe.data.sampling, recipe.data.balance), len(run.labels))
+    known = np.array(counts) * shares
+    known[known == 0] = known[known > 0].mean()  # of a label that was never shown nothing is known
+    return np.asarray(np.log(known).mean() - np.log(known))
 
 
 def training_trim(recipe: Recipe) -> float | None:

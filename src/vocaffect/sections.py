@@ -210,6 +210,7 @@ class Export(Section):
 
     coverage: float = Field(1.0, gt=0, le=1, description="share of speech that a label is claimed for")
     weights: Literal["float32", "int8"] = Field("float32", description="int8: eight bits, a quarter of the size")
+    even_labels: bool = Field(False, description="as if training had shown every label equally often")
 
 
 def by_name(given: Any, default: Any) -> Any:

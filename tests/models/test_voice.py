@@ -122,3 +122,23 @@ def test_a_graph_carries_the_voice_from_utterance_to_utterance(kind: str) -> Non
 def test_numbers_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="even < lopsided"):
         Voice(4, even=0.6, lopsided=0.5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["encoder", "lstm"])
+def test_a_shift_of_the_logits_is_one_behind_the_voice_too(kind: str) -> None:
+    """In all that a network says, utterance by utterance, with and without a voice, and in what it knows of one."""
+    offset = torch.linspace(-1, 1, NUM_LABELS)
+    samples = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(4))
+    for voice in (None, known_voice()):
+        plain, shifted = network(kind, voice), network(kind, voice and known_voice())
+        shifted.shift(offset)
+        before, after = plain.initial_state(2), shifted.initial_state(2)
+        for _ in range(2):
+            (expected, *_), before = plain(samples, before)
+            (found, *_), after = shifted(samples, after)
+            assert torch.allclose(found, expected + offset, atol=1e-5)
+        if voice is not None:
+            assert isinstance(after.voice, VoiceState)
+            assert isinstance(before.voice, VoiceState)
+            assert torch.allclose(after.voice.newest, before.voice.newest, atol=1e-5)

@@ -1,7 +1,9 @@
 """Exported graphs compute what torch computes, and the commands around them."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from vocaffect.experiment import start_run, train_run
 from vocaffect.packing import bundle_of, for_verification, recognizer_of
 from vocaffect.recipe import Recipe
 from vocaffect.recognizer import Recognizer
-from vocaffect.runs import Run, open_run
+from vocaffect.runs import Run, label_offset, open_run, trained_network
 from vocaffect.testing import measure_run
 from vocaffect.verification import verify
 
@@ -64,6 +66,23 @@ def test_a_graph_that_answers_otherwise_is_found(run: Run) -> None:
 
     failed = [check.name for check in verify(recognizer, clips, wrong) if not check.passed]
     assert failed == ["torch, before export"]
+
+
+def test_even_labels_take_back_how_often_training_showed_each(
+    small: Callable[..., Recipe], corpus: Path, tmp_path: Path
+) -> None:
+    recipe = small("training.max_epochs=1", "training.class_weights={happy: 4.0}", "export.even_labels=true")
+    run = start_run(recipe, tmp_path / "run", corpus)
+    train_run(run)
+    shown = Counter(clip.emotion for clip in run.split.of(run.manifest)[0])
+    logs = np.log([shown[label] * (4.0 if label == "happy" else 1.0) for label in run.labels])
+    assert label_offset(run) == pytest.approx(logs.mean() - logs)
+    uneven = run.recipe.model_copy(update={"export": run.recipe.export.model_copy(update={"even_labels": False})})
+    samples = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        (even, *_), _ = trained_network(run)(samples)
+        (plain, *_), _ = trained_network(replace(run, recipe=uneven))(samples)
+    assert (even - plain)[0, -1].numpy() == pytest.approx(label_offset(run), abs=1e-5)
 
 
 def test_measuring_a_run(run: Run) -> None:

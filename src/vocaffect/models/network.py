@@ -40,9 +40,13 @@ class NetworkOutput(NamedTuple):
 class Network(nn.Module):
     """A front end, a model, and what allows for the voice; what training fits, and what an exported bundle holds.
 
+    ``offset (num_labels,)`` is added to the model's logits, if there is one.
+
     Raises:
         VocaffectError: if the model hears the waveform, or hops of one length, and the front end gives something else.
     """
+
+    offset: Tensor | None
 
     def __init__(self, frontend: FrontEnd, model: Model, voice: Voice | None = None) -> None:
         super().__init__()
@@ -55,6 +59,7 @@ class Network(nn.Module):
             seconds = f"{samples_to_seconds(model.hop or 0):g}"
             raise VocaffectError(f"this model hears in hops of {seconds} s: set frontend.win_s and hop_s to {seconds}")
         self.frontend, self.model, self.voice = frontend, model, voice
+        self.register_buffer("offset", None, persistent=False)
 
     @property
     def streaming(self) -> Literal["frame", "window"]:
@@ -67,6 +72,12 @@ class Network(nn.Module):
         if self.voice is None:
             return fresh
         return fresh._replace(begun=(torch.zeros(batch, 1),), voice=self.voice.initial_state(batch))
+
+    def shift(self, offset: Tensor) -> None:
+        """Add so much to logits from now on, ``(num_labels,)``; what is known of voices is told among those."""
+        self.offset = offset if self.offset is None else self.offset + offset
+        if self.voice is not None:
+            self.voice.centre += offset
 
     def measure(self, clips: Iterable[Tensor]) -> None:
         """Let the model measure the training clips, each as `heard` takes it, without the batch."""
@@ -87,6 +98,8 @@ class Network(nn.Module):
             state = NetworkState(*(_on(part, samples) for part in self.initial_state(samples.shape[0])))
         (features, active), frontend = self.heard(samples, state.frontend)
         logits, model = self.model(features, active, state.model or None)
+        if self.offset is not None:
+            logits = logits + self.offset
         following = NetworkState(frontend, model)
         if self.voice is not None and isinstance(state.voice, VoiceState):
             logits, begun, voice = self.voice(logits, *state.begun, state.voice)
