@@ -50,7 +50,7 @@ $(VENV)/.serve: $(SETTINGS) $(PAGE) | $(BIN)/python
 
 # Everything else needs training and the tools as well.
 $(VENV)/.dev: $(SETTINGS) | $(BIN)/python
-	$(INSTALL) -e '.[train,encoders,tune,track,cluster,dev]'
+	$(INSTALL) -e '.[train,encoders,tune,track,cluster,postgres,dev]'
 	@touch $@ $(VENV)/.serve
 
 # The page is not part of the documentation, so it is not built for it.

@@ -22,6 +22,8 @@ from vocaffect.errors import VocaffectError
 from vocaffect.server.database import Database, migrate
 from vocaffect.server.tables import Base
 
+from .postgres import is_here, postgres
+
 LABELS = ["neutral", "happy", "sad"]
 SEGMENTS = [
     {"index": 0, "start_s": 0.5, "end_s": 1.5, "label": "happy", "posterior": [0.1, 0.8, 0.1]},
@@ -40,6 +42,23 @@ def wav(samples: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, 16_000, format="WAV")
     return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    pytest.importorskip("psycopg", reason="PostgreSQL needs the extra postgres")
+    if not is_here():
+        pytest.skip("PostgreSQL is not installed")
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, start_server: Any) -> str:
+    """A server that saves in one database or the other."""
+    if request.param == "sqlite":
+        return str(start_server())
+    return str(start_server(database=request.getfixturevalue("postgresql")))
 
 
 @pytest.fixture
@@ -215,8 +234,12 @@ def test_a_server_that_keeps_nothing_says_so(start_server: Any) -> None:
     assert httpx.post(f"{address}/v1/saved", json=SAVE).status_code == 404
 
 
-def test_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_migrations_make_the_tables_that_the_code_expects(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}" if kind == "sqlite" else request.getfixturevalue("postgresql")
+    database = Database(url)
     with database.engine.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         migrate(connection)  # once more changes nothing
