@@ -31,8 +31,8 @@ class MelPicture(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """Samples ``(batch, num_samples)`` to ``(batch, num_samples // win, num_bands)``."""
         num_stretches = samples.shape[1] // self.win
-        whole = samples[:, : num_stretches * self.win]
-        halves = self.spectrum.of_signal(whole[:, None], self.part)
-        power = halves.reshape(samples.shape[0], num_stretches, 2, self.spectrum.num_bins).mean(2)
-        picture: Tensor = self.mel(Frames(whole, power, torch.zeros_like(power[..., :1])))
+        halves = samples[:, : num_stretches * self.win].reshape(samples.shape[0], num_stretches, 2, self.part)
+        real, imaginary = (halves @ self.spectrum.basis).chunk(2, dim=-1)
+        power = (real * real + imaginary * imaginary).mean(2)
+        picture: Tensor = self.mel(Frames(halves, power, torch.zeros_like(power[..., :1])))
         return picture
