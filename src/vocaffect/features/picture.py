@@ -32,7 +32,6 @@ class MelPicture(nn.Module):
         """Samples ``(batch, num_samples)`` to ``(batch, num_samples // win, num_bands)``."""
         num_stretches = samples.shape[1] // self.win
         halves = samples[:, : num_stretches * self.win].reshape(samples.shape[0], num_stretches, 2, self.part)
-        real, imaginary = (halves @ self.spectrum.basis).chunk(2, dim=-1)
-        power = (real * real + imaginary * imaginary).mean(2)
+        power = self.spectrum(halves).mean(2)
         picture: Tensor = self.mel(Frames(halves, power, torch.zeros_like(power[..., :1])))
         return picture

@@ -30,9 +30,12 @@ class PowerSpectrum(nn.Module):
         self.register_buffer("basis", basis.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Frames ``(batch, num_frames, win)`` to power ``(batch, num_frames, win // 2 + 1)``."""
+        """Frames ``(..., win)`` to power ``(..., win // 2 + 1)``."""
+        if torch.compiler.is_exporting():
+            real, imaginary = (frames @ self.basis).chunk(2, dim=-1)
+            return real * real + imaginary * imaginary
         if frames.numel() == 0:
-            return frames.new_zeros(*frames.shape[:2], self.num_bins)
+            return frames.new_zeros(*frames.shape[:-1], self.num_bins)
         squares = torch.view_as_real(torch.fft.rfft(frames * self.window)).square_()
         real, imaginary = squares.unbind(-1)
         return real + imaginary
