@@ -95,7 +95,10 @@ def hear(
         run.split.fold,
         recognizer.card.temperature,
         _log(whole.posterior),
-        {seconds: _log(recognizer.decide(samples[:end]).posterior) for seconds, end in ends.items()},
+        {
+            seconds: _log((recognizer.decide(samples[:end]) if end < len(samples) else whole).posterior)
+            for seconds, end in ends.items()
+        },
         {
             name: _log(recognizer.decide(spoil(samples, np.random.default_rng(seed))).posterior)
             for name, spoil in conditions.items()
