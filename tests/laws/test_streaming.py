@@ -110,6 +110,24 @@ def test_causality(name: str, cut: int, seed: int) -> None:
     assert torch.allclose(first.logits[:, :cut], second.logits[:, :cut], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@settings(deadline=None, max_examples=15)
+@given(cut=st.integers(1, 179), first=st.integers(0, 100), last=st.integers(1, 179), seed=st.integers(0, 5))
+def test_causality_of_front_ends(name: str, cut: int, first: int, last: int, seed: int) -> None:
+    """Bit for bit, however much of what comes earlier or later is silent; pitch rounds by how threads share frames."""
+    frontend = FRONT_ENDS[name]()
+    hop = frontend.hop
+    one = signal(180 * hop, seed).float()
+    one[:, : first * hop] *= 1e-5
+    other = one.clone()
+    one[:, max(cut, last) * hop :] *= 1e-5
+    other[:, cut * hop :] = signal(180 * hop, seed + 1)[:, cut * hop :].float()
+    with torch.inference_mode():
+        earlier, later = frontend(one)[0].features, frontend(other)[0].features
+    difference = (earlier[:, :cut] - later[:, :cut]).abs().max()
+    assert difference <= (1e-6 if name == "every feature" else 0)
+
+
 @pytest.mark.parametrize("name", model_names())
 def test_batch_equals_solo(name: str) -> None:
     """A clip's decision, at its own last frame, is the same among longer clips; a window's, among other windows."""

@@ -10,14 +10,18 @@ from torch import Tensor, nn
 from vocaffect.features.base import Frames
 from vocaffect.features.deltas import Deltas
 from vocaffect.features.framing import Framing
-from vocaffect.features.level import Level
+from vocaffect.features.level import Level, Loudness
 from vocaffect.features.plain import PlainFeature
 from vocaffect.features.registry import build_feature
 from vocaffect.features.spectrum import PowerSpectrum
 from vocaffect.features.waveform import Waveform
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
-MAX_FRAMES = 800
+LOT = 24
+"""Frames are computed in whole lots, as a matrix product rounds by how many rows are left over: so what sounds later
+changes no bit of what was heard before. A multiple of the rows that any processor's kernels take at once."""
+
+MAX_FRAMES = 33 * LOT
 """A processor computes no more frames than this at once, unless a feature must see a whole signal: memory beyond a few
 MB goes back to the system after every operation, and taking it anew costs as much as the arithmetic."""
 
@@ -131,7 +135,8 @@ class FrontEnd(nn.Module):
     def raw(self, samples: Tensor) -> Tensor:
         """What does not depend on the corpus' statistics, ``(batch, num_frames, num_raw)``: it can be kept.
 
-        Features before they are standardised and given deltas, and in the last column whether the frame is active.
+        Features before they are standardised and given deltas, and in the last column whether the frame is active; what
+        stands there for silent frames is never heard.
         """
         raw, active, *_ = self._raw(samples, None, None)
         return torch.cat([raw, active], dim=-1)
@@ -150,8 +155,23 @@ class FrontEnd(nn.Module):
         if torch.compiler.is_exporting():
             raw = self._features(Frames(frames, self.spectrum.of_signal(buffer, self.hop), loudness.level))
         else:
-            raw = self._in_pieces(frames, loudness.level)
+            raw = self._of_sounding(frames, loudness)
         return raw, loudness.active, self.framing.rest(buffer), level_state
+
+    def _of_sounding(self, frames: Tensor, loudness: Loudness) -> Tensor:
+        """Features from the first frame that sounds to the last; the others are zeros, since they are masked anyway."""
+        num_frames, level = frames.shape[1], loudness.level
+        if not frames.is_cpu or self.streaming == "window" or num_frames < LOT:
+            return self._in_pieces(frames, level)
+        sounding = loudness.active.amax(dim=(0, 2)).nonzero()
+        if len(sounding) == 0:
+            return frames.new_zeros(*frames.shape[:2], len(self.mean))
+        first, last = int(sounding[0]), int(sounding[-1])
+        end = first + -(-(last + 1 - first) // LOT) * LOT
+        frames, level = frames[:, first:end], level[:, first:end]
+        if end > num_frames:
+            frames, level = (nn.functional.pad(each, (0, 0, 0, end - num_frames)) for each in (frames, level))
+        return nn.functional.pad(self._in_pieces(frames, level), (0, 0, first, num_frames - end))
 
     def _in_pieces(self, frames: Tensor, level: Tensor) -> Tensor:
         size = max(MAX_FRAMES // len(frames), 1)
