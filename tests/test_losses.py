@@ -19,6 +19,7 @@ from vocaffect.losses import (
     focal,
     loss_names,
     register_loss,
+    square,
     utterance_loss,
 )
 
@@ -48,7 +49,14 @@ def test_focal_loss_is_its_formula(gamma: float) -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_square_loss_is_torch_s_and_smallest_where_logits_are_the_scaled_shares() -> None:
+    logits, shares = logits_of(50, 3), torch.softmax(logits_of(50, 3, seed=1), -1)
+    expected = F.mse_loss(logits, 7.0 * shares, reduction="none").mean(-1) / 7.0
+    torch.testing.assert_close(square(logits, shares, scale=7.0), expected)
+    assert square(10.0 * shares, shares).abs().max() == 0
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "square"])
 def test_losses_have_gradients_even_where_nothing_is_left_to_learn(name: str) -> None:
     logits = torch.tensor([[200.0, 0.0, 0.0], [0.0, 0.0, 200.0]], requires_grad=True)
     loss = build_loss(name)(logits, one_hot(0, 0).float()).sum()

@@ -5,8 +5,7 @@ by speaker. Probes of four inner folds speak about the fifth; the outer fold's t
 probe is a logistic regression on the mean and deviation over time of a layer's output, less the speaker's own mean,
 shrunk to the corpus' by the weight of five clips; the log posteriors of five layers are averaged, and one temperature
 is fitted. What is known of a speaker here (all clips of theirs) is more than a recogniser knows who has just begun
-to listen: it is a teacher's privilege. The teachers also say of clips of other corpora what they would be among
-RAVDESS' emotions: a student hears more voices so.
+to listen: it is a teacher's privilege.
 
     python configs/teachers/make.py --encoder encoder_model.onnx --data-root ~/corpora
 
@@ -38,7 +37,6 @@ from vocaffect.posteriors import Posteriors
 from vocaffect.splits import make_split
 
 PROTOCOL, NUM_FOLDS = "ravdess-emobox6", 6
-OTHERS, OF_EACH = "ased+emodb+nemo", 550
 LAYERS = (2, 3, 4, 5, 6)
 INVERSE_PENALTY, PRIOR_CLIPS = 0.03, 5.0
 SHA256 = "1dd9ab0a7f987113d30affcba5a068d11c8f90fa0223caa3e491ade431ad9751"
@@ -75,15 +73,6 @@ def less_the_speaker(vectors: Floats, speakers: NDArray[np.str_]) -> Floats:
     return result
 
 
-def centred_by_corpus(vectors: Floats, manifest: Manifest) -> Floats:
-    """The same within each corpus."""
-    corpora, result = np.array([utterance.corpus for utterance in manifest]), vectors.copy()
-    for name in manifest.corpora:
-        own = corpora == name
-        result[own] = less_the_speaker(vectors[own], facts(manifest)[1][own])
-    return result
-
-
 def probes(train: Floats, targets: NDArray[np.int_], test: Floats) -> Floats:
     """The mean over layers of what their probes say about the test clips."""
     total = np.zeros((len(test), len(EMOTIONS)))
@@ -115,35 +104,25 @@ def main() -> None:
     given = parser.parse_args()
     if hashlib.sha256(given.encoder.read_bytes()).hexdigest() != SHA256:
         parser.error(f"{given.encoder} is not the encoder that was used: its SHA-256 should be {SHA256}")
-    manifest, others = prepare("ravdess", given.data_root), some(prepare(OTHERS, given.data_root, partial=True))
-    make(manifest, pooled(given.encoder, manifest), others, pooled(given.encoder, others))
+    manifest = prepare("ravdess", given.data_root)
+    make(manifest, pooled(given.encoder, manifest))
 
 
-def some(manifest: Manifest) -> Manifest:
-    """A few hundred clips of each corpus, drawn evenly."""
-    corpora, rng = np.array([utterance.corpus for utterance in manifest]), np.random.default_rng(0)
-    drawn = [rng.permutation(np.flatnonzero(corpora == name))[:OF_EACH] for name in manifest.corpora]
-    return manifest.select(np.isin(np.arange(len(manifest)), np.concatenate(drawn)).tolist())
-
-
-def make(manifest: Manifest, heard: Floats, others: Manifest, elsewhere: Floats) -> None:
-    """Write a teacher of each fold and what it says about the other corpora, and the same of all of RAVDESS."""
+def make(manifest: Manifest, heard: Floats) -> None:
+    """Write a teacher of each fold, and one of all of RAVDESS."""
     targets, speakers = facts(manifest)
-    vectors, foreign = less_the_speaker(heard, speakers), centred_by_corpus(elsewhere, others)
+    vectors = less_the_speaker(heard, speakers)
     paths = np.array([utterance.path for utterance in manifest])
     test_of = [np.isin(paths, make_split(manifest, PROTOCOL, fold).test) for fold in range(1, NUM_FOLDS + 1)]
     logs = across_folds(vectors, targets, test_of)
     for fold, tested in enumerate(test_of):
         inner = {other: logs[min(fold, other), max(fold, other)] for other in range(NUM_FOLDS) if other != fold}
         said = np.sum([inner[other] * test_of[other][:, None] for other in inner], axis=0)
-        temperature = write(f"{PROTOCOL}_fold_{fold + 1}", manifest.select((~tested).tolist()), said[~tested])
-        about_others = probes(vectors[~tested], targets[~tested], foreign)
-        write(f"others_fold_{fold + 1}", others, about_others, set(speakers[~tested]), temperature)
+        write(f"{PROTOCOL}_fold_{fold + 1}", manifest.select((~tested).tolist()), said[~tested])
     alone = np.sum(
         [probes(vectors[~tested], targets[~tested], vectors) * tested[:, None] for tested in test_of], axis=0
     )
-    temperature = write("ravdess_all", manifest, alone)
-    write("others_all", others, probes(vectors, targets, foreign), set(speakers), temperature)
+    write("ravdess_all", manifest, alone)
     write_leaky_control(manifest, heard)
 
 
@@ -167,13 +146,10 @@ def facts(manifest: Manifest) -> tuple[NDArray[np.int_], NDArray[np.str_]]:
     return targets, np.array([utterance.speaker for utterance in manifest])
 
 
-def write(
-    name: str, manifest: Manifest, logs: Floats, voices: set[str] | None = None, temperature: float | None = None
-) -> float:
-    """Write the posteriors of clips, at the temperature that suits them or the one given, and how good they are."""
+def write(name: str, manifest: Manifest, logs: Floats) -> None:
+    """Write the posteriors of clips, at the temperature that suits them, and how good they are."""
     targets, speakers = facts(manifest)
-    if temperature is None:
-        temperature = float(fit_temperature(logs, targets))
+    temperature = float(fit_temperature(logs, targets))
     values = np.exp(logs / temperature)
     Posteriors(
         tuple(EMOTIONS),
@@ -181,11 +157,10 @@ def write(
         tuple(utterance.sha256 for utterance in manifest),
         (values / values.sum(axis=1, keepdims=True)).astype(np.float32),
         ("probes of Moonshine base",),
-        frozenset(voices or speakers),
+        frozenset(speakers),
     ).write(Path(__file__).parent / f"{name}.npz")
     score = uar(confusion(targets, values.argmax(axis=1), len(EMOTIONS)))
     rich.print(f"{name}: UAR {score:.1%} on clips that the probes never heard, temperature {temperature:.2f}")
-    return temperature
 
 
 if __name__ == "__main__":

@@ -77,6 +77,17 @@ def focal(logits: Tensor, shares: Tensor, gamma: float = 2.0) -> Tensor:
     return -(shares * missing.clamp(min=1e-8) ** gamma * logs).sum(-1)
 
 
+@register_loss("square")
+def square(logits: Tensor, shares: Tensor, scale: float = 10.0) -> Tensor:
+    """Squared distance of the logits from ``scale`` times the shares, the mean over labels, divided by ``scale``.
+
+    Hui L, Belkin M (2021), ICLR, "Evaluation of neural architectures trained with square loss vs cross-entropy". What
+    is far right is drawn back too, so a linear head does not follow its hardest clips; ``scale`` is the size that
+    logits have, which temperatures and voices go by.
+    """
+    return (logits - scale * shares).square().mean(-1) / scale
+
+
 def class_weights(
     given: Literal["none", "balanced"] | Mapping[str, float], labels: Sequence[str], emotions: Sequence[str]
 ) -> tuple[float, ...]:

@@ -60,6 +60,7 @@ class FrontEndOptions(Section):
     silence_db: float = Field(-60.0, description="frames below this level in dBFS are masked")
     level_prior_s: float | None = Field(1.0, gt=0, description="weight of the reference level; null: no levelling")
     reference_db: float = Field(-35.0, description="the level in dBFS that a voice is brought to")
+    standardise: bool = Field(True, description="by mean and deviation of the training clips' features")
 
     @field_validator("features", mode="before")
     @classmethod

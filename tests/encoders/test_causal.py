@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vocaffect.encoders import EncoderError, Moonshine
 from vocaffect.encoders.base import attention_bias, masked_group_norm
-from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, RunningNorm, load_causal, taught_by
+from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, RunningNorm, load_causal
+from vocaffect.encoders.student import taught_by
 from vocaffect.state import refill, walk
 
 SIZES: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_heads": 2}

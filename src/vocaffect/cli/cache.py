@@ -30,7 +30,7 @@ Examples:
 
     vocaffect cache --data-root ~/corpora --feature mfcc --cache-dir cache
 
-    vocaffect cache --data-root ~/corpora --config configs/tcn.yaml --workers 8
+    vocaffect cache --data-root ~/corpora --config configs/crnn_mel.yaml --workers 8
 
     vocaffect cache --data-root ~/corpora --cache-dir cache --on ray://head:10001
 

@@ -32,7 +32,7 @@ def list_models(
     Models have their default sizes, that of a recipe the recipe's. Counted are the products of matrices and the
     convolutions behind the features, in windows that overlap each time anew.
 
-    Examples: `vocaffect models`, `vocaffect models --config configs/tcn.yaml`
+    Examples: `vocaffect models`, `vocaffect models --config configs/crnn_mel.yaml`
     """
     if missing := [name for name in ("torch", "yaml") if find_spec(name) is None]:
         raise VocaffectError(f"models need {' and '.join(missing)}: pip install 'vocaffect[train]'")

@@ -46,7 +46,7 @@ Examples:
 
     vocaffect train --config configs/lstm_mfcc.yaml --run-name tuned --init-from runs/first --freeze 'model.lstm.*_l0'
 
-    vocaffect train --config configs/tcn.yaml --run-name student --teacher runs/first,other.onnx --temperature 3
+    vocaffect train --config configs/crnn_mel.yaml --run-name student --teacher runs/first,other.onnx --temperature 3
 
     torchrun --nproc-per-node 2 -m vocaffect.cli train --config configs/lstm_mfcc.yaml --run-name two
 

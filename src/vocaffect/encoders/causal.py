@@ -5,7 +5,6 @@ there looks back here: convolutions end where their hop ends, the norm behind th
 variance of what has sounded so far, and a frame attends to those of the last second or so.
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from vocaffect.encoders.base import gelu
 from vocaffect.encoders.moonshine import STRIDE, STRIDE_1, WIDTH_1, Attention, Layer, MoonshineParts, turned
 from vocaffect.encoders.store import KNOWN, EncoderError, locate
+from vocaffect.encoders.student import read_student
 from vocaffect.units import exact_div
 
 HOP = STRIDE
@@ -217,7 +217,7 @@ def load_causal(encoder: CausalMoonshine, name: str, student: str | None = None)
 
     own, weights = encoder.state_dict(), read_moonshine(locate(name))
     if student is not None:
-        weights |= _student(student)
+        weights |= read_student(student)
     missing = [key for key in own if key not in weights]
     if missing:
         raise EncoderError(f"nothing gives {missing[0]} and {len(missing) - 1} more: name the student's file")
@@ -225,25 +225,3 @@ def load_causal(encoder: CausalMoonshine, name: str, student: str | None = None)
         encoder.load_state_dict({key: weights[key] for key in own})
     except RuntimeError as error:
         raise EncoderError(f"{student or name} does not fit: {error}") from error
-
-
-def taught_by(student: str) -> frozenset[str]:
-    """The corpora that a student has learned from, as its file says; the file's name where it does not or is gone."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(student, "pt") as file:
-            said = (file.metadata() or {}).get("corpora", "")
-    except (SafetensorError, OSError):
-        said = ""
-    return frozenset(said.split() or [Path(student).name])
-
-
-def _student(path: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
-        raise EncoderError(f"{path} holds no student ({error}): make one with configs/students/make.py") from error

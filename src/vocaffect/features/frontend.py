@@ -64,6 +64,7 @@ class FrontEnd(nn.Module):
         silence_db: level in dBFS below which a frame is silent.
         level_prior_s: weight in seconds of the reference level; ``None`` leaves levels alone.
         reference_db: level in dBFS that the voice is brought to.
+        standardise: by the corpus' mean and deviation; else features stay as they are, but for silence.
 
     Raises:
         VocaffectError: for an unknown feature or parameter.
@@ -81,6 +82,7 @@ class FrontEnd(nn.Module):
         silence_db: float = -60.0,
         level_prior_s: float | None = 1.0,
         reference_db: float = -35.0,
+        standardise: bool = True,
     ) -> None:
         super().__init__()
         win, self.hop = seconds_to_samples(win_s), seconds_to_samples(hop_s)
@@ -95,7 +97,8 @@ class FrontEnd(nn.Module):
             self.streaming = "window"
         self.plain_names = [part.name for part in parts if isinstance(part, PlainFeature)]
         width = sum(part.num_features for part in parts)
-        self._as_is = [not part.standardised for part in parts for _ in range(part.num_features)]
+        self.standardise = standardise
+        self._as_is = [not (standardise and part.standardised) for part in parts for _ in range(part.num_features)]
         self.deltas = Deltas(width, deltas)
         self.num_features = self.deltas.num_features
         self.register_buffer("mean", torch.zeros(width))

@@ -9,6 +9,7 @@ from vocaffect.models.lstm import Lstm
 from vocaffect.models.network import Network, NetworkOutput, NetworkState
 from vocaffect.models.registry import Model, build_model, model_names, num_parameters, register_model
 from vocaffect.models.resnet import Resnet
+from vocaffect.models.taught_tcn import TaughtTcn
 from vocaffect.models.tcn import Tcn
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "NetworkOutput",
     "NetworkState",
     "Resnet",
+    "TaughtTcn",
     "Tcn",
     "build_model",
     "model_names",

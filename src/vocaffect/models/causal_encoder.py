@@ -1,35 +1,23 @@
 """A pretrained speech encoder that hears speech as it comes, with a small head on running statistics of its layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, load_causal, taught_by
+from vocaffect.encoders.causal import HOP, CausalMoonshine, CausalState, load_causal
+from vocaffect.encoders.student import taught_by
 from vocaffect.models.four_bits import in_four_bits
-from vocaffect.models.on_encoder import OnEncoder
-from vocaffect.models.pooling import StatisticsPool, StatisticsState
 from vocaffect.models.registry import register_model
-from vocaffect.state import refill, walk
-
-FIRST_POINT, POINT_FRAMES = 10, 20
-"""Of the moments of a clip that `CausalEncoderModel.stem` tells of: the first, and from each to the next, in frames."""
-
-
-class CausalEncoderState(NamedTuple):
-    """What the encoder looks back on, and the running sums of its vectors."""
-
-    encoder: CausalState
-    pool: StatisticsState
+from vocaffect.models.running_statistics import RunningStatistics
 
 
 @register_model("causal_encoder")
-class CausalEncoderModel(OnEncoder):
+class CausalEncoderModel(RunningStatistics):
     """Causal encoder -> running mean and deviation of its layers, standardised -> linear, frame by frame.
 
-    The front end hands the waveform through (feature ``waveform``) in hops of 24 ms. The encoder does not learn here:
-    hold it still by ``training.freeze: ["model.encoder.*"]``, so that what it says of a clip can be kept.
+    The front end hands the waveform through (feature ``waveform``) in hops of 24 ms. The encoder does not learn here.
 
     Args:
         num_features: samples in a hop.
@@ -48,7 +36,7 @@ class CausalEncoderModel(OnEncoder):
         ValueError: if no layer is named, or one that is not built.
     """
 
-    hop = HOP
+    hears, hop = "waveform", HOP
     encoder: CausalMoonshine
 
     def __init__(
@@ -72,10 +60,7 @@ class CausalEncoderModel(OnEncoder):
         self.options = {"num_layers": num_layers, "window": window, "above": max(layers) > num_layers, **own}
         self.four_bits = four_bits
         self.encoder = self._packed(CausalMoonshine(**self.options))
-        self.pool = StatisticsPool(self.encoder.size * len(layers))
-        self.register_buffer("mean", torch.zeros(self.pool.size))
-        self.register_buffer("deviation", torch.ones(self.pool.size))
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.pool.size, num_labels))
+        self.set_head(self.encoder.size * len(layers), num_labels, dropout)
 
     @property
     def learned_from(self) -> frozenset[str]:
@@ -94,52 +79,19 @@ class CausalEncoderModel(OnEncoder):
         load_causal(encoder, self.described, self.student)
         self.encoder.load_state_dict(self._packed(encoder).state_dict())
 
-    def stem(self, features: Tensor, active: Tensor) -> Tensor:
-        """Running statistics at some moments of a clip, the last at its end: ``(batch, moments, 1, width)``."""
-        pooled, _ = self._pooled(features, active, None)
-        last = pooled.shape[1] - 1
-        moments = range(last % POINT_FRAMES, last + 1, POINT_FRAMES)
-        kept = [moment for moment in moments if moment >= FIRST_POINT or moment == last]
-        return pooled[:, kept, None]
-
     def stem_settings(self) -> dict[str, Any]:
         """Which encoder, to the bit, and what is heard of it."""
         options = {key: list(value) if isinstance(value, tuple) else value for key, value in self.options.items()}
         return {"encoder": options, "layers": self.heard, "weights": self.encoder_digest()}
 
-    def initial_state(self, batch: int) -> CausalEncoderState:
-        """All zeros."""
-        return CausalEncoderState(self.encoder.initial_state(batch), self.pool.initial_state(batch))
+    def fresh(self, batch: int) -> CausalState:
+        """Nothing heard."""
+        return self.encoder.initial_state(batch)
 
-    def forward(
-        self, features: Tensor, active: Tensor, state: CausalEncoderState | None = None
-    ) -> tuple[Tensor, CausalEncoderState]:
-        """Samples ``(batch, num_frames, hop)`` to logits ``(batch, num_frames, num_labels)``.
-
-        In place of samples, what `stem` says of them will do.
-        """
-        pooled, state = self._pooled(features, active, state)
-        logits: Tensor = self.head((pooled - self.mean) / self.deviation)
-        return logits, state
-
-    def _statistics(self, features: Tensor, active: Tensor) -> Tensor:
-        """Of whole clips, ``(batch, width)``."""
-        return self._pooled(features, active, None)[0][:, -1]
-
-    def _pooled(
-        self, features: Tensor, active: Tensor, state: CausalEncoderState | None
-    ) -> tuple[Tensor, CausalEncoderState]:
-        """Statistics of the frames so far, ``(batch, num_frames, width)``."""
-        if state is None:
-            fresh = self.initial_state(len(features))
-            state = refill(fresh, {name: tensor.to(features) for name, tensor in walk(fresh)})
-        if features.dim() == 4:
-            return features[:, :, 0], state
-        vectors, encoder = self.encoder(features, active, state.encoder)
-        heard = torch.cat([vectors[index] for index in self.heard], dim=-1)
-        heard = heard.to(torch.promote_types(heard.dtype, torch.float32))  # sums want more than half precision
-        pooled, pool = self.pool(heard, active, state.pool)
-        return pooled, CausalEncoderState(encoder, pool)
+    def vectors(self, features: Tensor, active: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
+        """The layers that are heard of samples ``(batch, num_frames, hop)``, side by side."""
+        layers, state = self.encoder(features, active, state)
+        return torch.cat([layers[index] for index in self.heard], dim=-1), state
 
     def _packed(self, encoder: CausalMoonshine) -> CausalMoonshine:
         return in_four_bits(encoder) if self.four_bits else encoder

@@ -62,7 +62,7 @@ class EncoderModel(OnEncoder):
         ValueError: if no layer is named, or one that the encoder does not have, or the rank is below 0.
     """
 
-    streaming = "window"
+    streaming, hears = "window", "waveform"
     encoder: Encoder
 
     def __init__(

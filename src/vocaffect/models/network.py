@@ -55,6 +55,8 @@ class Network(nn.Module):
                 "this model hears the waveform: set frontend.features to {waveform: {}}, frontend.win_s to "
                 "frontend.hop_s, and frontend.deltas to 0"
             )
+        if model.hears == "raw" and frontend.standardise:
+            raise VocaffectError("this model standardises features itself: set frontend.standardise to false")
         if model.hop not in (None, frontend.hop):
             seconds = f"{samples_to_seconds(model.hop or 0):g}"
             raise VocaffectError(f"this model hears in hops of {seconds} s: set frontend.win_s and hop_s to {seconds}")

@@ -1,4 +1,4 @@
-"""What models have in common that put a head on statistics of a pretrained encoder."""
+"""What models have in common that put a head on statistics of an encoder."""
 
 import hashlib
 from collections.abc import Iterable
@@ -18,7 +18,6 @@ class OnEncoder(Model):
     ``mean`` and ``deviation`` are buffers of the shape of one clip's statistics.
     """
 
-    hears = "waveform"
     encoder: nn.Module
     mean: Tensor
     deviation: Tensor

@@ -17,12 +17,12 @@ class Model(nn.Module):
     Built with ``num_features`` and ``num_labels`` and its own parameters from the recipe.
 
     ``streaming`` is ``frame`` where no frame's logits depend on later frames, and ``window`` where the model must
-    see a whole window before it decides; then it has no state. ``hears`` says whether it takes any features, or the
-    waveform alone, a hop of samples as a frame.
+    see a whole window before it decides; then it has no state. ``hears`` says whether it takes any features, such as
+    it standardises itself (``raw``), or the waveform alone, a hop of samples as a frame.
     """
 
     streaming: Literal["frame", "window"] = "frame"
-    hears: Literal["features", "waveform"] = "features"
+    hears: Literal["features", "raw", "waveform"] = "features"
     hop: int | None = None
     """The samples in a hop, where it can hear no other."""
     pretrained: str | None = None
