@@ -95,6 +95,19 @@ def test_a_stem_tells_what_the_head_hears_at_the_end(tmp_path: Path) -> None:
     assert torch.allclose(model(told, active)[0][:, 0], whole[:, 19], atol=1e-5)
 
 
+@torch.inference_mode()
+def test_four_bits_hold_the_student_that_is_loaded(tmp_path: Path) -> None:
+    known = student(tmp_path / "tcn.safetensors", channels=128)
+    whole, packed = (built(student=known, channels=128, four_bits=bits) for bits in (False, True))
+    whole.load()
+    packed.load()
+    features, active = torch.randn(1, T, 20) * 12 - 40, torch.ones(1, T, 1)
+    expected = whole.vectors(features, active, whole.fresh(1))[0]
+    found = packed.vectors(features, active, packed.fresh(1))[0]
+    assert 0 < (found - expected).square().mean() < 0.02 * expected.square().mean()
+    assert packed.stem_settings() != whole.stem_settings()
+
+
 @pytest.mark.skipif(not SHIPPED.is_file(), reason="no student is shipped")
 def test_the_shipped_student_fits_its_recipe() -> None:
     model = built(num_features=80, channels=256, num_blocks=12, cycle=6, heard=[4, 8, 12], student=str(SHIPPED))
