@@ -91,10 +91,13 @@ class ByteLinear(nn.Module):
         return product if self.bias is None else product + self.bias
 
     def _as_torch(self, rows: Tensor, step: Tensor) -> Tensor:
-        steps = (rows / step).round()
+        """Sums of whole numbers alone, which floats hold: so no product hangs on how many rows there are."""
+        steps, weight = (rows / step).round(), self.weight.to(self.scale.dtype)
+        product = steps @ weight
         if self.finer:
-            steps = steps + ((rows - steps * step) / (step / FINER)).round() / FINER
-        return steps @ self.weight.to(self.scale.dtype) * step
+            left = ((rows - steps * step) / (step / FINER)).round()
+            product = product + left @ weight / FINER
+        return product * step
 
     def _as_onnx(self, rows: Tensor, step: Tensor) -> Tensor:
         flat, step = rows.flatten(0, -2), step.flatten()
