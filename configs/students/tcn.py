@@ -16,11 +16,13 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+import make
 import numpy as np
 import rich
 import torch
@@ -49,9 +51,7 @@ SILENCE_DB, MARGIN_S, LONGEST_S = -60.0, 0.1, 8.0
 DELAY = 4
 """Frames of the teacher that the student has heard beyond the one that it is to speak of."""
 TAKES, EPOCHS, BATCH, LONGEST, RATE, WARMUP, REPORT = 4, 8, 32, 130, 1e-3, 200, 100
-NOTHING = AugmentOptions(
-    probability=0.0, noise_snr_db=None, gain_db=None, tempo=None, pitch_semitones=None, shift_s=None
-)
+NOTHING = AugmentOptions(probability=0.0)
 OTHER_VOICES = AugmentOptions(
     probability=0.8,
     noise_snr_db=None,
@@ -61,21 +61,12 @@ OTHER_VOICES = AugmentOptions(
     shift_s=None,
     speed=(0.82, 1.22),
 )
-SPOILING = AugmentOptions(
-    probability=0.35,
+SPOILING = replace(
+    make.SPOILING,
     probabilities={"noise_snr_db": 0.4, "gain_db": 0.8, "telephone": 0.15},
     noise_snr_db=(3.0, 30.0),
-    noises=("white", "pink"),
     gain_db=(-15.0, 15.0),
-    tempo=None,
-    pitch_semitones=None,
-    shift_s=None,
-    reverb_s=(0.1, 0.5),
-    high_pass_hz=(50.0, 400.0),
-    low_pass_hz=(2500.0, 7500.0),
-    eq_db=(-6.0, 6.0),
-    tilt_db=(-3.0, 3.0),
-    telephone=True,
+    codecs=(),
 )
 """Nothing that changes when things are said."""
 
@@ -166,13 +157,6 @@ def hear_all(clips: Sequence[Clip], workers: int) -> list[list[Heard]]:
         ]
 
 
-def statistics(vectors: Tensor, counts: Tensor) -> Tensor:
-    """Mean and deviation over the frames that count, ``(batch, 2 * size)``."""
-    total = counts.sum(1).clamp(min=1)
-    mean = (vectors * counts).sum(1) / total
-    return torch.cat([mean, (((vectors - mean[:, None]).square() * counts).sum(1) / total + 1e-4).sqrt()], -1)
-
-
 class Standard(NamedTuple):
     """Mean and deviation of what sounds."""
 
@@ -245,7 +229,7 @@ def learn(clips: Sequence[Clip], takes: Sequence[Sequence[Heard]], epochs: int =
     teacher = Standard.of([one.vectors for one in takes[0][::5]])
     student = Student(Standard.of([one.features for one in takes[0][::5]]))
     own = [torch.from_numpy(one.vectors).float()[None] for one in takes[0][::7]]
-    spread = torch.cat([statistics(teacher(each[..., :-1]), each[..., -1:]) for each in own]).std(0)
+    spread = torch.cat([make.statistics(teacher(each[..., :-1]), each[..., -1:]) for each in own]).std(0)
     groups = [[each for each in student.parameters() if (each.dim() > 1) == wide] for wide in (True, False)]
     options = [{"params": group, "weight_decay": decay} for group, decay in zip(groups, (0.02, 0.0), strict=True)]
     optimiser = torch.optim.AdamW(options, RATE)
@@ -267,8 +251,8 @@ def _step(student: Student, optimiser: torch.optim.Optimizer, batch: Batch, spre
     with torch.autocast("cpu", torch.bfloat16):
         guessed = student(batch.features)[:, DELAY:]
     frames = ((guessed - batch.wanted).square() * batch.counts).sum() / (batch.counts.sum() * SIZE)
-    told = student.scale * statistics(guessed, batch.counts) + student.shift
-    pooled = ((told - statistics(batch.wanted, batch.counts)) / spread).square().mean()
+    told = student.scale * make.statistics(guessed, batch.counts) + student.shift
+    pooled = ((told - make.statistics(batch.wanted, batch.counts)) / spread).square().mean()
     optimiser.zero_grad()
     (frames + pooled).backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)
