@@ -54,8 +54,12 @@ def connected(on: str, processes: int = 1) -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local") if on == "ray" else on
     cores = max(os.cpu_count() or 1, processes)
     local = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    options = {"log_to_driver": False, "logging_level": "ERROR", **(local if address == "local" else {})}
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **(local if address == "local" else {}))
+        try:
+            ray.init(address, **options)
+        except ConnectionAbortedError:  # a cluster that answers may still fail to start the process that serves us
+            ray.init(address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise VocaffectError(f"no Ray answers at {address}: {error}") from error
     try:

@@ -11,11 +11,12 @@ const PATH = "/v1/saved";
 export class Archive {
   sessions = $state.raw<Saved[]>([]);
   error = $state<string | null>(null);
-  /** Which takes are kept, under which id. */
-  kept = $state.raw<ReadonlyMap<Take, string>>(new Map());
+  /** Which takes are kept, and as what. */
+  kept = $state.raw<ReadonlyMap<Take, Saved>>(new Map());
+  #last: Promise<void> = Promise.resolve();
 
   async load(): Promise<void> {
-    await this.#try(async () => {
+    await this.#inTurn(async () => {
       this.sessions = (await ask<SavedList>("GET", PATH)).sessions;
     });
   }
@@ -36,43 +37,50 @@ export class Archive {
         corrected: corrected.get(segment.index) ?? null,
       })),
     };
-    await this.#try(async () => {
-      let saved = await ask<Saved>("POST", PATH, save);
-      this.kept = new Map([...this.kept, [take, saved.id]]);
+    await this.#inTurn(async () => {
+      const saved = await ask<Saved>("POST", PATH, save);
+      this.sessions = [saved, ...this.sessions];
+      this.#know(take, saved);
       const sound = recording.sound?.blob() ?? recording.playable;
       if (withSound && sound)
-        saved = await ask<Saved>("PUT", `${PATH}/${saved.id}/audio?consent=true`, sound);
-      this.sessions = [saved, ...this.sessions];
+        this.#know(take, await ask<Saved>("PUT", `${PATH}/${saved.id}/audio?consent=true`, sound));
     });
   }
 
   /** A correction of what is kept already is kept too. */
   async correct(take: Take, index: number, label: string | null): Promise<void> {
-    const id = this.kept.get(take);
-    if (id === undefined) return;
     const correction: Correction = { type: "correction", label };
-    await this.#try(async () => {
-      const saved = await ask<Saved>("PUT", `${PATH}/${id}/segments/${index}`, correction);
-      this.sessions = this.sessions.map((session) => (session.id === id ? saved : session));
+    await this.#inTurn(async () => {
+      const kept = this.kept.get(take);
+      if (kept) this.#know(take, await ask<Saved>("PUT", `${PATH}/${kept.id}/segments/${index}`, correction));
     });
   }
 
   /** Delete one session for good, or all of them. */
   async forget(id: string | null): Promise<void> {
-    await this.#try(async () => {
+    await this.#inTurn(async () => {
       await ask<Deleted>("DELETE", id === null ? PATH : `${PATH}/${id}`);
       this.sessions = id === null ? [] : this.sessions.filter((session) => session.id !== id);
-      this.kept = new Map([...this.kept].filter(([, kept]) => id !== null && kept !== id));
+      this.kept = new Map([...this.kept].filter(([, kept]) => id !== null && kept.id !== id));
     });
   }
 
-  async #try(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-      this.error = null;
-    } catch (error) {
-      this.error = (error as Error).message;
-    }
+  #know(take: Take, saved: Saved): void {
+    this.kept = new Map([...this.kept, [take, saved]]);
+    this.sessions = this.sessions.map((session) => (session.id === saved.id ? saved : session));
+  }
+
+  /** One request after the other, in the order that the user asked: no answer overtakes a later one. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#last = this.#last.then(work).then(
+      () => {
+        this.error = null;
+      },
+      (error: Error) => {
+        this.error = error.message;
+      },
+    );
+    return this.#last;
   }
 }
 
