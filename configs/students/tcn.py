@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-import make
+import live
 import numpy as np
 import rich
 import torch
@@ -62,7 +62,7 @@ OTHER_VOICES = AugmentOptions(
     speed=(0.82, 1.22),
 )
 SPOILING = replace(
-    make.SPOILING,
+    live.SPOILING,
     probabilities={"noise_snr_db": 0.4, "gain_db": 0.8, "telephone": 0.15},
     noise_snr_db=(3.0, 30.0),
     gain_db=(-15.0, 15.0),
@@ -229,7 +229,7 @@ def learn(clips: Sequence[Clip], takes: Sequence[Sequence[Heard]], epochs: int =
     teacher = Standard.of([one.vectors for one in takes[0][::5]])
     student = Student(Standard.of([one.features for one in takes[0][::5]]))
     own = [torch.from_numpy(one.vectors).float()[None] for one in takes[0][::7]]
-    spread = torch.cat([make.statistics(teacher(each[..., :-1]), each[..., -1:]) for each in own]).std(0)
+    spread = torch.cat([live.statistics(teacher(each[..., :-1]), each[..., -1:]) for each in own]).std(0)
     groups = [[each for each in student.parameters() if (each.dim() > 1) == wide] for wide in (True, False)]
     options = [{"params": group, "weight_decay": decay} for group, decay in zip(groups, (0.02, 0.0), strict=True)]
     optimiser = torch.optim.AdamW(options, RATE)
@@ -251,8 +251,8 @@ def _step(student: Student, optimiser: torch.optim.Optimizer, batch: Batch, spre
     with torch.autocast("cpu", torch.bfloat16):
         guessed = student(batch.features)[:, DELAY:]
     frames = ((guessed - batch.wanted).square() * batch.counts).sum() / (batch.counts.sum() * SIZE)
-    told = student.scale * make.statistics(guessed, batch.counts) + student.shift
-    pooled = ((told - make.statistics(batch.wanted, batch.counts)) / spread).square().mean()
+    told = student.scale * live.statistics(guessed, batch.counts) + student.shift
+    pooled = ((told - live.statistics(batch.wanted, batch.counts)) / spread).square().mean()
     optimiser.zero_grad()
     (frames + pooled).backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)

@@ -118,7 +118,7 @@ def test_a_student_says_what_it_has_learned_from(tmp_path: Path) -> None:
     assert taught_by(known) == {"emodb", "tess"}
     assert taught_by(silent) == {"silent.safetensors"}
     assert taught_by(str(tmp_path / "gone.safetensors")) == {"gone.safetensors"}
-    shipped = Path(__file__).parents[2] / "configs" / "students" / "student.safetensors"
+    shipped = Path(__file__).parents[2] / "configs" / "students" / "live.safetensors"
     assert taught_by(str(shipped)) == {"ased", "emodb", "nemo", "tess"}
 
 

@@ -67,6 +67,25 @@ def test_what_the_stem_says_stands_for_samples(attention: bool) -> None:
     assert torch.allclose(found, network(features, active)[0][:, -1], atol=1e-5)
 
 
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+@torch.inference_mode()
+def test_layers_that_learn_hear_a_clip_from_its_first_sound_to_its_last(attention: bool, training: bool) -> None:
+    """Of more clips than are heard together, one of them silent, as of all frames of each clip alone."""
+    network, stems = model(attention=attention, rank=2, dropout=0.0).train(training), []
+    for seed in range(19):
+        hops = 30 + 7 * (seed % 5)
+        active = torch.ones(1, hops, 1)
+        active[:, : 3 * seed], active[:, 20:25], active[:, hops - seed // 2 :] = 0, 0, 0
+        stems.append(network.stem(noise(1, hops, 160, seed=seed), active)[0])
+    assert [int((stem != 0).any()) for stem in stems].count(0) >= 1
+    found = network._statistics(torch.nn.utils.rnn.pad_sequence(stems, batch_first=True), torch.ones(19, 1, 1))
+    for stem, statistics in zip(stems, found, strict=True):
+        sounding = (stem != 0).any(2)[:, 0][None].float()
+        alone = network._pooled(network.encoder.go_on(stem[None, :, 0], sounding))[0]
+        assert torch.allclose(statistics, alone, atol=1e-5)
+
+
 def test_the_stems_settings_are_those_of_its_weights_and_layers() -> None:
     network, other = frozen(), frozen(layers=[1])
     assert network.stem_settings() == frozen(dropout=0.5, hidden_size=7).stem_settings()

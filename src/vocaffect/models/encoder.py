@@ -10,6 +10,9 @@ from vocaffect.encoders import Encoded, Encoder, build_encoder, load_pretrained,
 from vocaffect.models.on_encoder import OnEncoder
 from vocaffect.models.registry import register_model
 
+TOGETHER = 16
+"""Clips that a CPU computes together: more, and their stretches differ; fewer, and its products are small."""
+
 
 class Statistics(nn.Module):
     """Mean and deviation over the active frames, each layer for itself: every frame alike, or as attention weighs them.
@@ -150,11 +153,28 @@ class EncoderModel(OnEncoder):
             return self._pooled(self._encoded(features, active))
         sounding = (features.abs().amax(3) > 0).any(2, keepdim=True).to(features.dtype)
         if self.learns:
-            return self._pooled(self.encoder.go_on(features[:, :, 0], sounding[..., 0]))
+            return self._by_stretch(features[:, :, 0], sounding[..., 0])
         if self.pool.score is None:
             return features[:, 0]
         pooled: Tensor = self.pool(features, sounding)
         return pooled
+
+    def _by_stretch(self, frames: Tensor, sounding: Tensor) -> Tensor:
+        """As `_pooled`; of each clip the layers hear the stretch from the first frame that sounds to the last.
+
+        Clips whose stretches are about as long are heard together, so that little of what is computed is padding.
+        """
+        there = sounding.cumsum(1) > 0, sounding.flip(1).cumsum(1).flip(1) > 0
+        begins, lengths = (~there[0]).sum(1), (there[0] & there[1]).sum(1).clamp(min=1)
+        order = lengths.argsort()
+        pooled = []
+        for rows in order.split(TOGETHER):
+            steps = torch.arange(int(lengths[rows].max()), device=frames.device)
+            places = (begins[rows, None] + steps).clamp(max=frames.shape[1] - 1)
+            heard = sounding[rows].gather(1, places) * (steps < lengths[rows, None])
+            stretches = frames[rows].take_along_dim(places[..., None], 1)
+            pooled.append(self._pooled(self.encoder.go_on(stretches, heard)))
+        return torch.cat(pooled)[order.argsort()]
 
     def _encoded(self, features: Tensor, active: Tensor) -> Encoded:
         encoded: Encoded = self.encoder(features.flatten(1), active[..., 0])

@@ -7,7 +7,7 @@ from the vectors themselves and from their mean and deviation over the clip, whi
 guess varies less than what is guessed, so these are compared on a scale that is learned too. No labels are used, and
 no clip of RAVDESS: one student serves every fold of its protocols.
 
-    python configs/students/make.py --data-root ~/corpora --output student.safetensors
+    python configs/students/live.py --data-root ~/corpora --output live.safetensors
 
 Once: vocaffect encoders fetch moonshine-base.
 """
@@ -266,7 +266,7 @@ def main() -> None:
     """Hear the clips, learn, and write the student."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=Path("student.safetensors"))
+    parser.add_argument("--output", type=Path, default=Path("live.safetensors"))
     given = parser.parse_args()
     weights = learn(hear(draw_clips(given.data_root)))
     halves = {name: tensor.half().contiguous() for name, tensor in weights.items()}
