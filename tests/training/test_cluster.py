@@ -183,6 +183,22 @@ def test_places_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
+def test_a_cluster_that_could_not_serve_is_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answers = [], [ConnectionAbortedError("Initialization failure from server"), None]
+
+    def init(address: str, **options: object) -> None:
+        asked.append(address)
+        if error := answers.pop(0):
+            raise error
+
+    monkeypatch.setattr("ray.init", init)
+    with connected("ray://10.0.0.1:10001"):
+        assert asked == ["ray://10.0.0.1:10001"] * 2
+    answers[:] = [ConnectionAbortedError("again"), ConnectionAbortedError("and again")]
+    with pytest.raises(VocaffectError, match=r"no Ray answers at ray://10\.0\.0\.1:10001: and again"):
+        connected("ray://10.0.0.1:10001").__enter__()
+
+
 def test_several_processes_without_ray_are_refused(small: MakeRecipe, corpus: Path, tmp_path: Path) -> None:
     small().write(tmp_path / "recipe.yaml")
     words = ("train", "--data-root", corpus, "--config", tmp_path / "recipe.yaml", "--run-name", "a", "--processes", 2)
