@@ -158,6 +158,6 @@ def turned(heads: Tensor, turns: Tensor) -> Tensor:
     """
     cosine, sine = turns.to(heads.dtype)
     width = 2 * turns.shape[-1]
-    one, other = heads[..., :width].unflatten(-1, (-1, 2)).unbind(-1)
+    one, other = heads[..., :width].reshape(*heads.shape[:-1], -1, 2).unbind(-1)
     pairs = torch.stack([one * cosine - other * sine, other * cosine + one * sine], dim=-1)
     return torch.cat([pairs.flatten(-2), heads[..., width:]], dim=-1)

@@ -168,7 +168,7 @@ class EncoderModel(OnEncoder):
         begins, lengths = (~there[0]).sum(1), (there[0] & there[1]).sum(1).clamp(min=1)
         order = lengths.argsort()
         pooled = []
-        for rows in order.split(TOGETHER):
+        for rows in torch.split(order, TOGETHER):
             steps = torch.arange(int(lengths[rows].max()), device=frames.device)
             places = (begins[rows, None] + steps).clamp(max=frames.shape[1] - 1)
             heard = sounding[rows].gather(1, places) * (steps < lengths[rows, None])
