@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
@@ -202,8 +202,18 @@ class VoiceOptions(Section):
     prior: float = Field(5.0, gt=0, description="utterances that the training voices' mean weighs")
     sharpness: float = Field(2.0, gt=0, description="how sure of what was recognised in a voice's utterances to be")
     even: float = Field(0.3, ge=0, lt=1, description="largest share of an emotion that counts as even")
-    lopsided: float = Field(0.5, gt=0, le=1, description="largest share that counts as lopsided")
+    lopsided: float = Field(
+        0.5, gt=0, le=1, description="share from which on an emotion counts as lopsided", validate_default=True
+    )
     session_length: int = Field(16, ge=1, description="clips of one voice, one after the other, in a training batch")
+
+    @field_validator("lopsided")
+    @classmethod
+    def _above_even(cls, given: float, others: ValidationInfo) -> float:
+        even = others.data.get("even", 0.0)
+        if given <= even:
+            raise ValueError(f"must be above voice.even, which is {even:g}")
+        return given
 
 
 class Export(Section):

@@ -30,6 +30,7 @@ def test_the_described_defaults() -> None:
         (["trainig.batch_size=16"], "did you mean 'training'"),
         (["training.batch_size=many"], r"training.batch_size: .*valid integer.*'many'"),
         (["training.batch_size=0"], "training.batch_size: .*greater than or equal to 1"),
+        (["voice.even=0.6"], "voice.lopsided: .*must be above voice.even, which is 0.6.*0.5"),
         (["training.batch_size"], "write section.key=value"),
         (["name.first=x"], "goes below 'name'"),
         (["data.fold=[1"], "not valid YAML"),
