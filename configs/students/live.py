@@ -13,7 +13,7 @@ Once: vocaffect encoders fetch moonshine-base.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,7 +237,9 @@ def learn(clips: Sequence[Heard], steps: int = STEPS) -> dict[str, Tensor]:
     for step, batch in enumerate(islice(batches(clips, targets, np.random.default_rng(0)), steps), 1):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1, step / WARMUP) * (1 + np.cos(np.pi * step / steps)) / 2
-        losses.append(_step(student, optimiser, learning, batch, targets.spread))
+        with torch.autocast("cpu", torch.bfloat16):
+            guessed = student(batch.hidden, batch.active)
+        losses.append(descend(student, optimiser, guessed, batch.wanted, batch.counts, targets.spread))
         if step % REPORT == 0:
             frames, pooled = np.mean(losses[-REPORT:], axis=0)
             rich.print(
@@ -247,19 +249,24 @@ def learn(clips: Sequence[Heard], steps: int = STEPS) -> dict[str, Tensor]:
     return weights | {f"above.{name}": tensor for name, tensor in student.above.state_dict().items()}
 
 
-def _step(student: Student, optimiser: Any, learning: list[Any], batch: Batch, spread: Tensor) -> tuple[float, float]:
-    with torch.autocast("cpu", torch.bfloat16):
-        guessed = student(batch.hidden, batch.active)
-    counted = batch.counts.sum() * guessed.shape[-1]
-    frames = ((guessed - batch.wanted).square() * batch.counts).sum() / counted
-    told = student.scale * statistics(guessed, batch.counts) + student.shift
-    apart = told - statistics(batch.wanted, batch.counts)
-    pooled = (apart / spread).square().mean()
+def descend(
+    student: Any, optimiser: torch.optim.Optimizer, guessed: Tensor, wanted: Tensor, counts: Tensor, spread: Tensor
+) -> tuple[float, float]:
+    """One step towards the teacher's vectors ``(batch, num_frames, size)`` and their statistics; both losses."""
+    frames = ((guessed - wanted).square() * counts).sum() / (counts.sum() * guessed.shape[-1])
+    told = student.scale * statistics(guessed, counts) + student.shift
+    pooled = ((told - statistics(wanted, counts)) / spread).square().mean()
     optimiser.zero_grad()
     (frames + pooled).backward()
-    nn.utils.clip_grad_norm_(learning, 1.0)
+    nn.utils.clip_grad_norm_(student.parameters(), 1.0)
     optimiser.step()
     return float(frames.detach()), float(pooled.detach())
+
+
+def write(weights: Mapping[str, Tensor], path: Path, corpora: Iterable[str]) -> None:
+    """Write a student in half precision, with the names of the corpora that it has learned from."""
+    halves = {name: tensor.half().contiguous() for name, tensor in weights.items()}
+    save_file(halves, path, {"corpora": " ".join(sorted(corpora))})
 
 
 def main() -> None:
@@ -268,9 +275,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("live.safetensors"))
     given = parser.parse_args()
-    weights = learn(hear(draw_clips(given.data_root)))
-    halves = {name: tensor.half().contiguous() for name, tensor in weights.items()}
-    save_file(halves, given.output, {"corpora": " ".join(sorted(SECONDS))})
+    write(learn(hear(draw_clips(given.data_root))), given.output, SECONDS)
 
 
 if __name__ == "__main__":

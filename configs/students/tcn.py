@@ -28,7 +28,6 @@ import rich
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vocaffect.audio import read_clip
@@ -240,24 +239,13 @@ def learn(clips: Sequence[Clip], takes: Sequence[Sequence[Heard]], epochs: int =
             for group in optimiser.param_groups:
                 done = min(len(losses) / steps, 1.0)
                 group["lr"] = RATE * min(1, len(losses) / WARMUP) * (1 + np.cos(np.pi * done)) / 2
-            losses.append(_step(student, optimiser, batch, spread))
+            with torch.autocast("cpu", torch.bfloat16):
+                guessed = student(batch.features)[:, DELAY:]
+            losses.append(live.descend(student, optimiser, guessed, batch.wanted, batch.counts, spread))
             if len(losses) % REPORT == 0:
                 frames, pooled = np.mean(losses[-REPORT:], axis=0)
                 rich.print(f"{len(losses)} of {steps}: of vectors {frames:.3f}, of statistics {pooled:.3f} unexplained")
     return student.encoder.state_dict()
-
-
-def _step(student: Student, optimiser: torch.optim.Optimizer, batch: Batch, spread: Tensor) -> tuple[float, float]:
-    with torch.autocast("cpu", torch.bfloat16):
-        guessed = student(batch.features)[:, DELAY:]
-    frames = ((guessed - batch.wanted).square() * batch.counts).sum() / (batch.counts.sum() * SIZE)
-    told = student.scale * live.statistics(guessed, batch.counts) + student.shift
-    pooled = ((told - live.statistics(batch.wanted, batch.counts)) / spread).square().mean()
-    optimiser.zero_grad()
-    (frames + pooled).backward()
-    nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-    optimiser.step()
-    return float(frames.detach()), float(pooled.detach())
 
 
 def main() -> None:
@@ -268,9 +256,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     clips = read_clips(given.data_root)
-    weights = learn(clips, hear_all(clips, given.workers))
-    halves = {name: tensor.half().contiguous() for name, tensor in weights.items()}
-    save_file(halves, given.output, {"corpora": " ".join(sorted(SHARES))})
+    live.write(learn(clips, hear_all(clips, given.workers)), given.output, SHARES)
 
 
 if __name__ == "__main__":

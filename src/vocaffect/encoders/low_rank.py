@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ORIGINAL, DOWN, UP = "original", "down", "up"
-"""What a layer's own weight is called once it has a change beside it, and the change's two factors."""
-
 
 class ChangedLinear(nn.Module):
     """A linear layer whose weight ``(out_features, in_features)`` stays, plus ``up @ down``, which begins at nothing.
@@ -71,6 +68,6 @@ def plain_name(name: str) -> str | None:
     >>> plain_name("layers.0.mlp.fc1.original")
     'layers.0.mlp.fc1.weight'
     """
-    if name.endswith((f".{DOWN}", f".{UP}")):
+    if name.endswith((".down", ".up")):
         return None
-    return name.removesuffix(ORIGINAL) + "weight" if name.endswith(f".{ORIGINAL}") else name
+    return name.removesuffix("original") + "weight" if name.endswith(".original") else name

@@ -23,8 +23,8 @@ class CausalEncoderModel(RunningStatistics):
         num_features: samples in a hop.
         num_labels: classes.
         encoder: name of a pretrained encoder, or ``model_type`` and the keys of a configuration.
-        student: a safetensors file with weights that have learned to hear causally (``configs/student.py``), which
-            replace those of the pretrained encoder.
+        student: a safetensors file with weights that have learned to hear causally (``configs/students/live.py``),
+            which replace those of the pretrained encoder.
         num_layers: how many layers are built.
         layers: which are heard: 0 is what goes into the first, 1 what it gives; ``num_layers + 1`` is the student's
             guess of a layer above.

@@ -164,8 +164,8 @@ class EncoderModel(OnEncoder):
 
         Clips whose stretches are about as long are heard together, so that little of what is computed is padding.
         """
-        there = sounding.cumsum(1) > 0, sounding.flip(1).cumsum(1).flip(1) > 0
-        begins, lengths = (~there[0]).sum(1), (there[0] & there[1]).sum(1).clamp(min=1)
+        begins = sounding.argmax(1)
+        lengths = sounding.shape[1] - sounding.flip(1).argmax(1) - begins
         order = lengths.argsort()
         pooled = []
         for rows in torch.split(order, TOGETHER):
