@@ -12,11 +12,22 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vocaffect.audio import MAX_RATE_HZ, AudioError, EmptyAudioError, Resampler, decode, measure, read_clip
+from vocaffect.audio import (
+    MAX_RATE_HZ,
+    AudioError,
+    EmptyAudioError,
+    Resampler,
+    decode,
+    measure,
+    read_clip,
+    read_pcm,
+    read_source,
+)
+from vocaffect.pcm import to_pcm
 
 Array = NDArray[np.float64]
 
@@ -239,6 +250,51 @@ def test_whatever_happens_to_a_file_it_is_a_clip_or_a_sentence(
         return
     assert np.isfinite(clip.samples).all()
     assert np.abs(clip.samples).max() <= 1.0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+def test_a_flac_file_is_decoded_as_its_bytes_are(rate: int, channels: int, subtype: str, tmp_path: Path) -> None:
+    """Files go another way than bytes where they have 16 bits, and both say what libsndfile's own reader does."""
+    samples = np.random.default_rng(3).normal(0, 0.1, (rate, channels))
+    (tmp_path / "a.flac").write_bytes(content := encoded(samples, rate, "FLAC", subtype))
+    clip = decode(content)
+    assert np.array_equal(read_clip(tmp_path / "a.flac").samples, clip.samples)
+    assert np.array_equal(read_pcm(tmp_path / "a.flac"), to_pcm(clip.samples))
+    source = read_source(tmp_path / "a.flac")
+    assert source.sha256 == measure(tmp_path / "a.flac").sha256
+    assert np.array_equal(source.pcm(), to_pcm(clip.samples))
+    if subtype == "PCM_16":
+        stored, _ = soundfile.read(tmp_path / "a.flac", dtype="int16", always_2d=True)
+        assert source.sha256 == hashlib.sha256(stored.tobytes()).hexdigest()
+
+
+FLAC = encoded(np.random.default_rng(4).normal(0, 0.1, 30_000), 16_000, "FLAC")
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    keep=st.one_of(st.just(1.0), st.floats(0, 1)),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=3),
+)
+def test_a_damaged_flac_file_is_no_other_sound_than_its_bytes(
+    tmp_path: Path, keep: float, flips: list[tuple[float, int]]
+) -> None:
+    content = bytearray(FLAC[: max(1, round(len(FLAC) * keep))])
+    for place, flip in flips:
+        content[int(place**5 * len(content))] ^= flip  # most often in the header
+    (tmp_path / "a.flac").write_bytes(content)
+    try:
+        wanted = decode(bytes(content), max_s=60.0).samples
+    except AudioError:
+        wanted = None
+    try:
+        found = read_clip(tmp_path / "a.flac", max_s=60.0).samples
+    except AudioError:
+        assert wanted is None
+    else:
+        assert wanted is None or np.array_equal(found, wanted)
 
 
 def test_a_hash_names_the_sound_not_the_container(tmp_path: Path) -> None:

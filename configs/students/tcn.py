@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
-from vocaffect.audio import read_clip
+from vocaffect.audio import read_pcm
 from vocaffect.augment import AugmentOptions, apply, draw
 from vocaffect.corpora import prepare
-from vocaffect.datasets import to_int16
+from vocaffect.datasets import trimmed
 from vocaffect.encoders import Encoder, build_encoder, load_pretrained
 from vocaffect.features import FrontEnd
 from vocaffect.models.taught_tcn import Blocks
@@ -100,8 +100,7 @@ def read_clips(data_root: Path) -> list[Clip]:
     for corpus in SHARES:
         manifest = prepare(corpus, data_root, partial=True)
         for utterance in track(manifest.utterances, f"reading {corpus}"):
-            samples = read_clip(manifest.audio_path(utterance)).samples
-            stored = to_int16(samples, SILENCE_DB, MARGIN_S)[: int(LONGEST_S * 16_000)]
+            stored = trimmed(read_pcm(manifest.audio_path(utterance)), SILENCE_DB, MARGIN_S)[: int(LONGEST_S * 16_000)]
             found.append(Clip(corpus, stored))
     return found
 

@@ -1,8 +1,7 @@
 """From a file or untrusted bytes to mono samples at 16 kHz: decode, check, downmix, resample.
 
-libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4) goes to FFmpeg through PyAV,
-which may open nothing but the bytes it is given. Both deliver blocks, so the limits are counted on decoded
-samples and a file that expands a thousandfold is refused before it fills the memory.
+Decoders deliver blocks, so the limits are counted on decoded samples and a file that expands a thousandfold is refused
+before it fills the memory.
 """
 
 import hashlib
@@ -16,7 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from vocaffect.errors import VocaffectError
+from vocaffect.decoders import AudioError as AudioError
+from vocaffect.decoders import Block, Opened, open_ffmpeg, open_flac, open_soundfile
+from vocaffect.pcm import to_pcm
 from vocaffect.tar import TarError, read_member, tar_of
 from vocaffect.units import SAMPLE_RATE
 
@@ -28,19 +29,10 @@ MAX_S = 3600.0
 LOUDEST = 16.0
 """Float samples beyond this are not an overshoot but integers that were never scaled to [-1, 1]."""
 
-_BLOCK = 1 << 16
-_FFMPEG_OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,mp3,ogg,flac",
-    "protocol_whitelist": "",
-}
 _READABLE = "wav, flac, ogg, mp3, m4a, mp4 or webm"
 
 Samples = NDArray[np.float32]
-Block = NDArray[np.int16] | NDArray[np.float32]
-
-
-class AudioError(VocaffectError):
-    """A clip cannot be used; the message says why and how to mend it."""
+Pcm = NDArray[np.int16]
 
 
 class EmptyAudioError(AudioError):
@@ -117,6 +109,16 @@ def read_clip(path: Path | str, *, max_s: float = MAX_S) -> Clip:
         return source.clip(max_s)
 
 
+def read_pcm(path: Path | str, *, max_s: float = MAX_S) -> Pcm:
+    """Read a clip as training keeps it: mono, 16 kHz, 16 bits, ``(num_samples,)``.
+
+    Raises:
+        AudioError: as `read_clip` does.
+    """
+    with _open_file(Path(path)) as source:
+        return source.pcm(max_s)
+
+
 def read_source(path: Path | str, *, max_s: float = MAX_S) -> "Source":
     """Decode a file once, whatever is then asked of it; all of it is in memory, at the file's own rate.
 
@@ -124,7 +126,7 @@ def read_source(path: Path | str, *, max_s: float = MAX_S) -> "Source":
         AudioError: as `read_clip` does.
     """
     with _open_file(Path(path)) as source:
-        return replace(source, stream=list(source._blocks(max_s)))
+        return source if isinstance(source.stream, list) else replace(source, stream=list(source._blocks(max_s)))
 
 
 def decode(data: bytes, *, name: str = "audio", max_s: float = MAX_S) -> Clip:
@@ -183,6 +185,15 @@ class Source:
         np.clip(samples, -1.0, 1.0, out=samples)
         return Clip(samples, self.rate, self.channels)
 
+    def pcm(self, max_s: float = MAX_S) -> Pcm:
+        """The sound as `read_pcm` gives it; what is so in the file is taken as it is."""
+        if (self.rate, self.channels) != (SAMPLE_RATE, 1):
+            return to_pcm(self.clip(max_s).samples)
+        parts = [block[:, 0] for block in self._blocks(max_s)]
+        if any(part.dtype != np.int16 for part in parts):
+            return to_pcm(np.concatenate([_scaled(part) for part in parts]).clip(-1.0, 1.0))
+        return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.int16)
+
     def measure(self, max_s: float) -> Measurement:
         """The sound as `measure` tells of it."""
         digest = hashlib.sha256()
@@ -223,8 +234,10 @@ class Source:
 @contextmanager
 def _open_file(path: Path) -> Iterator[Source]:
     try:
-        tar = tar_of(path)
-        file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix())) if tar else path.open("rb")
+        if tar := tar_of(path):
+            file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix()))
+        else:
+            file = path.open("rb", buffering=0)  # its descriptor stands where the file says it does
     except TarError as error:
         raise AudioError(str(error)) from None
     except FileNotFoundError:
@@ -233,14 +246,14 @@ def _open_file(path: Path) -> Iterator[Source]:
         raise AudioError(f"{path} is a folder: name an audio file in it") from None
     except OSError as error:
         raise AudioError(f"{path} cannot be opened: {error.strerror or error}") from None
-    with file, _open(file, str(path)) as source:
+    with file, _open(file, str(path), open_flac(file)) as source:
         yield source
 
 
 @contextmanager
-def _open(file: BinaryIO, name: str) -> Iterator[Source]:
+def _open(file: BinaryIO, name: str, opened: Opened | None = None) -> Iterator[Source]:
     with ExitStack() as stack:
-        opened = _open_soundfile(file, name, stack) or _open_ffmpeg(file, name, stack)
+        opened = opened or open_soundfile(file, name, stack) or open_ffmpeg(file, name, stack)
         if opened is None:
             raise AudioError(
                 f"{name} is not audio that can be read: give {_READABLE}, or convert it, for instance with "
@@ -251,73 +264,11 @@ def _open(file: BinaryIO, name: str) -> Iterator[Source]:
             raise AudioError(
                 f"{name} has {opened.channels} channels: mix it down to at most {MAX_CHANNELS}, best to one"
             )
-        yield opened
+        yield Source(name, *opened)
 
 
-def _open_soundfile(file: BinaryIO, name: str, stack: ExitStack) -> Source | None:
-    import soundfile
-
-    try:
-        # A descriptor is 3x faster than a Python file object and has no extension to be misled by.
-        handle = file if isinstance(file, io.BytesIO) else file.fileno()
-        sound = stack.enter_context(soundfile.SoundFile(handle, closefd=False))
-    except soundfile.LibsndfileError:
-        file.seek(0)
-        return None
-    dtype = "int16" if sound.subtype == "PCM_16" else "float32"
-
-    def blocks() -> Iterator[Block]:
-        try:
-            while len(block := sound.read(_BLOCK, dtype=dtype, always_2d=True)):
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise _damaged(name, error) from None
-
-    return Source(name, sound.samplerate, sound.channels, blocks())
-
-
-def _open_ffmpeg(file: BinaryIO, name: str, stack: ExitStack) -> Source | None:
-    import av
-
-    try:
-        container: Any = stack.enter_context(av.open(file, options=_FFMPEG_OPTIONS))
-    except (av.FFmpegError, ValueError):
-        return None
-    stream = next(iter(container.streams.audio), None)
-    if stream is None or stream.codec_context is None:
-        raise AudioError(f"{name} holds no sound that can be decoded: give a file with an audio track")
-    rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
-
-    def blocks() -> Iterator[Block]:
-        try:
-            for frame in container.decode(stream):
-                block = _frame_samples(frame)
-                if frame.sample_rate != rate or block.shape[1] != channels:
-                    raise AudioError(f"{name} changes its rate or channels midway: convert it to wav first")
-                yield block
-        except av.FFmpegError as error:
-            raise _damaged(name, error) from None
-
-    return Source(name, rate, channels, blocks())
-
-
-def _frame_samples(frame: Any) -> Block:
-    """The samples of an FFmpeg frame as ``(num_samples, channels)``; its own resampler is never used."""
-    values: NDArray[Any] = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
-    if values.dtype == np.uint8:
-        return (values.astype(np.float32) - np.float32(128.0)) / np.float32(128.0)
-    if values.dtype.kind == "i" and values.dtype != np.int16:
-        return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
-    if values.dtype == np.int16:
-        return np.ascontiguousarray(values, np.int16)
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, np.float32)
-
-
-def _little_endian(block: Block) -> bytes:
-    return block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes()
+def _little_endian(block: Block) -> memoryview:
+    return np.ascontiguousarray(block, block.dtype.newbyteorder("<")).data
 
 
 def _scaled(block: Block) -> NDArray[np.float32]:
@@ -342,7 +293,3 @@ def _check_level(block: Block, name: str) -> None:
         raise AudioError(f"{name} holds samples that are not numbers (NaN or infinite): export it again")
     if peak > LOUDEST:
         raise AudioError(f"{name} reaches {peak:.6g} where full scale is 1: divide its samples by their full scale")
-
-
-def _damaged(name: str, error: Exception) -> AudioError:
-    return AudioError(f"{name} is damaged and cannot be read to its end: get it again ({error})")

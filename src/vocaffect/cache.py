@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocaffect.errors import VocaffectError
-from vocaffect.files import atomic_path
+from vocaffect.files import write_bytes
 
 SETTINGS, SUFFIX = "settings.json", ".feat"
 
@@ -87,15 +87,14 @@ class Cache:
 
     def _path(self, sound: str) -> Path:
         name = hashlib.sha256(sound.encode()).hexdigest()
-        return self.folder / name[:2] / (name + SUFFIX)
+        return self.folder / f"{name[:2]}/{name}{SUFFIX}"
 
     def _seal(self, sound: str, content: bytes) -> bytes:
         return hashlib.sha256(f"{self.name} {sound} ".encode() + content).digest()
 
     def _put(self, path: Path, content: bytes) -> None:
         """Write a file whole; should the power fail, its SHA-256 tells, so nothing waits for the disk."""
-        with atomic_path(path, durable=False) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(path, content, durable=False)
 
 
 @dataclass(frozen=True)

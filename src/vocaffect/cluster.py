@@ -8,7 +8,6 @@ import json
 import os
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +111,8 @@ def fill_on_ray(
     import ray
     from ray.exceptions import RayError
 
+    from vocaffect.precompute import Told
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = [{"clip": str(clip.resolve())} for clip in clips]
@@ -119,12 +120,9 @@ def fill_on_ray(
     told = blocks.map_batches(_compute, batch_size=None, fn_args=(extraction, folder.resolve(), plugins), num_cpus=1)
     try:
         for row in told.iter_rows():
-            yield Counter({name: row[name] for name in COUNTED if row[name]}), row["error"] or None
+            yield Told(row["outcome"], row["why"])
     except RayError as error:
         raise _ours(error) or error from None
-
-
-COUNTED = ("found", "computed", "corrupted")
 
 
 def _compute(
@@ -135,9 +133,8 @@ def _compute(
     from vocaffect.precompute import fill
 
     load_plugins(plugins)
-    told = list(fill(extraction, folder, map(Path, batch["clip"])))
-    counts = {name: [counted[name] for counted, _ in told] for name in COUNTED}
-    return {**counts, "error": [str(error or "") for _, error in told]}
+    outcomes, reasons = zip(*fill(extraction, folder, map(Path, batch["clip"])), strict=True)
+    return {"outcome": list(outcomes), "why": list(reasons)}
 
 
 def train_on_ray(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vocaffect.audio import read_clip
+from vocaffect.audio import read_pcm
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw, mixed
 from vocaffect.manifest import Manifest
-from vocaffect.pcm import FULL_SCALE, from_pcm, to_pcm
+from vocaffect.pcm import FULL_SCALE, from_pcm
 from vocaffect.sampling import Place
 from vocaffect.tar import tar_of
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
@@ -80,7 +80,7 @@ class StoredClips(Sequence[NDArray[Any]]):
         sound, path = self.clips[index]
         if self.raw is not None:
             return self.raw(sound, path)
-        return to_int16(read_clip(path).samples, self.trim_db, self.margin_s)
+        return trimmed(read_pcm(path), self.trim_db, self.margin_s)
 
 
 class EmotionDataset(Dataset[Item]):
@@ -226,10 +226,9 @@ def collate(items: Sequence[Item], hop: int = 160) -> Batch:
     return Batch(padded, num_frames, targets, soft, shares, places)
 
 
-def to_int16(samples: NDArray[np.float32], trim_db: float | None, margin_s: float) -> NDArray[np.int16]:
-    """A clip as training keeps it: in 16 bits, and trimmed, if ``trim_db`` says so."""
-    stored = to_pcm(samples)
-    return stored if trim_db is None else trim_silence(stored, trim_db, margin_s)
+def trimmed(samples: NDArray[np.int16], trim_db: float | None, margin_s: float) -> NDArray[np.int16]:
+    """A clip as training keeps it: without the silence at its ends, if ``trim_db`` says so."""
+    return samples if trim_db is None else trim_silence(samples, trim_db, margin_s)
 
 
 def trim_silence(samples: NDArray[np.int16], below_db: float, margin_s: float) -> NDArray[np.int16]:

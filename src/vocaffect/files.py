@@ -1,7 +1,7 @@
 """Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,35 +22,58 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         VocaffectError: if the disk is full, or the system will not write there for another reason.
     """
-    target, temporary = Path(path), None
+    with _replacing(str(path), durable) as (descriptor, temporary):
+        os.close(descriptor)
+        yield Path(temporary)
+
+
+def write_bytes(path: Path | str, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file's content, as `atomic_path` does."""
+    with _replacing(str(path), durable) as (descriptor, _), os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Replace a file's content with ``text``, all or nothing."""
+    write_bytes(path, text.encode())
+
+
+@contextmanager
+def _replacing(target: str, durable: bool) -> Iterator[tuple[int, str]]:
+    """The descriptor and the name of the file that is to take the place of ``target``.
+
+    Paths are text here, and what must be looked at is looked at after it failed: a cache writes thousands of files.
+    """
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{secrets.token_hex(8)}-{name}")
+    created = False
     try:
-        temporary = _created_beside(target)
-        yield temporary
+        descriptor = _create(temporary, folder)
+        created = True
+        yield descriptor, temporary
         if durable:
             flush(temporary)
-        temporary.replace(target)
+        os.replace(temporary, target)
+        created = False
         if durable:
-            flush(target.parent)
+            flush(folder or ".")
     except OSError as error:
         raise VocaffectError(
             f"{target} could not be written ({error.strerror or error}): make room or choose another folder, then go "
             "on; what was there before is untouched"
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        if created:
+            Path(temporary).unlink(missing_ok=True)
 
 
-def _created_beside(target: Path) -> Path:
-    """A new empty file in the folder of ``target``, which is made if it is missing; the costly looks come last."""
+def _create(path: str, folder: str) -> int:
+    """The descriptor of a new file, in a folder that is made if it is missing."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.fchmod(handle, 0o644)
-    os.close(handle)
-    return Path(name)
+        os.makedirs(folder, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
 
 def cache_folder() -> Path:
@@ -59,16 +82,10 @@ def cache_folder() -> Path:
     return Path(given).expanduser() if given else platformdirs.user_cache_path("vocaffect", appauthor=False)
 
 
-def flush(path: Path) -> None:
+def flush(path: Path | str) -> None:
     """Ask the operating system to put a file's bytes, or a folder's entries, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write_text(path: Path | str, text: str) -> None:
-    """Replace a file's content with ``text``, all or nothing."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

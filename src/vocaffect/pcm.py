@@ -19,4 +19,4 @@ def to_pcm(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 def from_pcm(kept: NDArray[np.int16]) -> NDArray[np.float32]:
     """16 bits to samples in [-1, 1)."""
-    return kept.astype(np.float32) / np.float32(FULL_SCALE)
+    return kept * np.float32(1 / FULL_SCALE)

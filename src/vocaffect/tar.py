@@ -1,5 +1,6 @@
 """Clips inside tar files: ``shard-000000.tar/anna/1.flac`` is the member ``anna/1.flac``, read where it lies."""
 
+import os
 import tarfile
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,8 @@ class TarError(VocaffectError):
 
 def tar_of(path: Path) -> Path | None:
     """The tar file that a path leads into, ``None`` for any other path."""
+    if f".tar{os.sep}" not in str(path):
+        return None
     return next((folder for folder in path.parents if folder.suffix == ".tar" and folder.is_file()), None)
 
 

@@ -31,8 +31,7 @@ def extraction(**given: object) -> Extraction:
 
 
 def told(extraction: Extraction, folder: Path, clips: list[Path], workers: int = 1) -> Counter[str]:
-    results = list(fill(extraction, folder, clips, workers))
-    return sum((counts for counts, _ in results), Counter[str]()) + Counter(unreadable=sum(1 for _, e in results if e))
+    return Counter(outcome for outcome, _ in fill(extraction, folder, clips, workers))
 
 
 def test_raw_features_stand_for_samples() -> None:
@@ -82,7 +81,7 @@ def test_filled_by_two_processes_as_by_one(corpus: Path, tmp_path: Path) -> None
     assert len(files) == 54
     assert all((tmp_path / "two" / name).read_bytes() == path.read_bytes() for name, path in files.items())
     next(iter(files.values())).write_bytes(b"")
-    assert told(extraction(), tmp_path / "one", clips) == {"found": 53, "computed": 1, "corrupted": 1}
+    assert told(extraction(), tmp_path / "one", clips) == {"found": 53, "mended": 1}
 
 
 def test_clips_that_cannot_be_read_are_told_of(corpus: Path, tmp_path: Path) -> None:

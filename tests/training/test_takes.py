@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file as read_tensors
 from typer.testing import CliRunner
 
-from vocaffect.audio import read_clip
+from vocaffect.audio import read_clip, read_pcm
 from vocaffect.augment import AugmentOptions
 from vocaffect.cli import build_app
 from vocaffect.corpora import find_clips
-from vocaffect.datasets import to_int16
+from vocaffect.datasets import trimmed
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
 from vocaffect.models import Network
@@ -60,7 +60,7 @@ def take(network: Network, number: int, seed: int = 0) -> Take:
 
 
 def test_takes_differ_and_are_functions_of_the_clip(corpus: Path, small: Callable[..., Recipe]) -> None:
-    network, clips = frozen(small), [read_clip(path).samples for path in list(find_clips(corpus))[:2]]
+    network, clips = frozen(small), [read_pcm(path) for path in list(find_clips(corpus))[:2]]
     heard = [take(network, number)(clip) for number in range(3) for clip in clips]
     assert all(one.shape == (1, 2, 32) for one in heard)
     assert len({one.tobytes() for one in heard}) == 6
@@ -132,11 +132,11 @@ def test_an_encoder_that_learns_hears_the_copies_themselves(
     run = start_run(recipe, tmp_path / "run", corpus)
     taken = extractions(recipe, training_trim(recipe))
     clip = next(iter(run.split.of(run.manifest)[0]))
-    samples = read_clip(run.manifest.audio_path(clip)).samples
+    samples = read_pcm(run.manifest.audio_path(clip))
     heard = [take(samples) for take in taken]
     assert [sound.dtype for sound in heard] == [np.int16] * 3
     assert len({sound.tobytes() for sound in heard}) == 3
-    assert np.array_equal(heard[0], to_int16(samples, training_trim(recipe), 0.1))
+    assert np.array_equal(heard[0], trimmed(samples, training_trim(recipe), 0.1))
     train_run(run)
     count = 3 * len(run.split.train)
     before = kept(cache)

@@ -86,17 +86,16 @@ def fill_cache(
         else:
             told_by = (fill(way, folder, clips, processes) for way in ways)
         results = chain.from_iterable(told_by)
-        for done, (told, error) in enumerate(results, 1):
-            counts += told
-            if error is not None:
-                counts["unreadable"] += 1
-                if counts["unreadable"] <= MOST_SHOWN:
-                    typer.echo(f"error: {error}", err=True)
+        for done, (outcome, why) in enumerate(results, 1):
+            counts[outcome] += 1
+            if why and counts["unreadable"] <= MOST_SHOWN:
+                typer.echo(f"error: {why}", err=True)
             progress(done, len(ways) * len(clips))
     heard = f" in {len(ways)} ways" if len(ways) > 1 else ""
-    damaged = f" ({counts['corrupted']:,} anew: what was there was damaged)" if counts["corrupted"] else ""
+    damaged = f" ({counts['mended']:,} anew: what was there was damaged)" if counts["mended"] else ""
+    computed = counts["computed"] + counts["mended"]
     typer.echo(
-        f"{folder}: {len(clips):,} clips{heard}, {counts['computed']:,} computed{damaged}, {counts['found']:,} there "
+        f"{folder}: {len(clips):,} clips{heard}, {computed:,} computed{damaged}, {counts['found']:,} there "
         f"already, {counts['unreadable']:,} unreadable"
     )
     if counts["unreadable"]:
