@@ -201,10 +201,10 @@ class VoiceOptions(Section):
     enabled: bool = False
     prior: float = Field(5.0, gt=0, description="utterances that the training voices' mean weighs")
     sharpness: float = Field(2.0, gt=0, description="how sure of what was recognised in a voice's utterances to be")
-    even: float = Field(0.3, ge=0, lt=1, description="largest share of an emotion that counts as even")
-    lopsided: float = Field(
-        0.5, gt=0, le=1, description="share from which on an emotion counts as lopsided", validate_default=True
+    even: float = Field(
+        2.4, ge=0, description="how often an emotion may come before it counts as lopsided, 1: as the others"
     )
+    lopsided: float = Field(4.0, gt=1, description="how often, from where on it wholly does", validate_default=True)
     session_length: int = Field(16, ge=1, description="clips of one voice, one after the other, in a training batch")
 
     @field_validator("lopsided")

@@ -57,7 +57,7 @@ def test_one_emotion_alone_is_not_taken_for_the_voice() -> None:
     assert (said.argmax(1) == 2).all()
     margin = said[:, 2] - said[:, [0, 1, 3, 4]].amax(1)
     assert margin[-1] > 0.8 * margin[0]
-    plain = Voice(NUM_LABELS, even=0.0, lopsided=1.0)
+    plain = Voice(NUM_LABELS)
     plain.centre.copy_(voice.centre)
     drifted = plain.through(angry.expand(1, 60, NUM_LABELS))[0] - voice.centre
     assert (drifted[-1] - drifted[-1].mean()).abs().max() < 0.3 * (said[-1] - said[-1].mean()).abs().max()
@@ -121,7 +121,17 @@ def test_a_graph_carries_the_voice_from_utterance_to_utterance(kind: str) -> Non
 
 def test_numbers_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="even < lopsided"):
-        Voice(4, even=0.6, lopsided=0.5)
+        Voice(4, even=2.0, lopsided=1.5)
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "even", "lopsided"), [(2, 0.6, 1.0), (4, 0.6, 1.0), (6, 0.4, 4 / 6), (8, 0.3, 0.5)]
+)
+def test_what_counts_as_lopsided_depends_on_how_many_labels_there_are(
+    num_labels: int, even: float, lopsided: float
+) -> None:
+    voice = Voice(num_labels)
+    assert (voice.even, voice.lopsided) == pytest.approx((even, lopsided))
 
 
 @torch.inference_mode()

@@ -44,8 +44,10 @@ class Voice(nn.Module):
         num_labels: classes.
         prior: utterances that the training voices' mean weighs.
         sharpness: what was recognised is the softmax of the logits times this.
-        even: largest share of an emotion up to which what was recognised counts as even.
-        lopsided: largest share from which on it counts as lopsided.
+        even: how often an emotion may come before what was recognised counts as lopsided, as a multiple of its share
+            if all came alike.
+        lopsided: the multiple from which on it counts as wholly lopsided. Where that is more than there are labels, a
+            share of 1 is, and ``even`` is less in proportion.
 
     Raises:
         ValueError: if a number makes no sense.
@@ -55,13 +57,13 @@ class Voice(nn.Module):
     means: Tensor
 
     def __init__(
-        self, num_labels: int, prior: float = 5.0, sharpness: float = 2.0, even: float = 0.3, lopsided: float = 0.5
+        self, num_labels: int, prior: float = 5.0, sharpness: float = 2.0, even: float = 2.4, lopsided: float = 4.0
     ) -> None:
         super().__init__()
-        if prior <= 0 or sharpness <= 0 or not 0 <= even < lopsided <= 1:
-            raise ValueError("prior and sharpness are above 0, and 0 <= even < lopsided <= 1")
+        if prior <= 0 or sharpness <= 0 or not 0 <= even < lopsided:
+            raise ValueError("prior and sharpness are above 0, and 0 <= even < lopsided")
         self.num_labels, self.prior, self.sharpness = num_labels, prior, sharpness
-        self.even, self.lopsided = even, lopsided
+        self.even, self.lopsided = (share / max(num_labels, lopsided) for share in (even, lopsided))
         self.register_buffer("centre", torch.zeros(num_labels))
         self.register_buffer("means", torch.zeros(num_labels, num_labels))
 
