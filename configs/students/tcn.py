@@ -36,7 +36,7 @@ from vocaffect.corpora import prepare
 from vocaffect.datasets import trimmed
 from vocaffect.encoders import Encoder, build_encoder, load_pretrained
 from vocaffect.features import FrontEnd
-from vocaffect.models.taught_tcn import Blocks
+from vocaffect.models.tcn import Blocks
 from vocaffect.pcm import from_pcm
 
 ENCODER, LAYER, SIZE, STRIDE = "moonshine-base", 4, 416, 384
@@ -221,7 +221,7 @@ def _batch(heard: Sequence[Heard], standard: Standard, rng: np.random.Generator)
 
 
 def learn(clips: Sequence[Clip], takes: Sequence[Sequence[Heard]], epochs: int = EPOCHS) -> dict[str, Tensor]:
-    """The student's weights, under the names of `vocaffect.models.taught_tcn.Blocks`."""
+    """The student's weights, under the names of `vocaffect.models.tcn.Blocks`."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     teacher = Standard.of([one.vectors for one in takes[0][::5]])

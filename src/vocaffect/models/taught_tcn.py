@@ -4,62 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vocaffect.encoders import EncoderError
 from vocaffect.encoders.student import read_student, taught_by
 from vocaffect.models.four_bits import in_four_bits
 from vocaffect.models.registry import register_model
 from vocaffect.models.running_statistics import RunningStatistics
-from vocaffect.models.tcn import Block
-
-
-class Blocks(nn.Module):
-    """Features, standardised, through residual blocks of dilated causal convolutions; nothing sounds in silent frames.
-
-    Args:
-        num_features: features of a frame.
-        channels: width of every block.
-        num_blocks: how many blocks.
-        cycle: the dilation doubles from each block to the next, and is 1 again after so many.
-        kernel_size: taps of a dilated convolution.
-        dropout: within blocks.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(
-        self, num_features: int, channels: int, num_blocks: int, cycle: int, kernel_size: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("deviation", torch.ones(num_features))
-        self.first = nn.Linear(num_features, channels)
-        self.blocks = nn.ModuleList(
-            Block(channels, kernel_size, 2 ** (index % cycle), dropout) for index in range(num_blocks)
-        )
-        self.norm = nn.LayerNorm(channels)
-
-    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
-        """The zeros that each block looks back on."""
-        return tuple(block.initial_state(batch) for block in self.blocks if isinstance(block, Block))
-
-    def forward(
-        self, features: Tensor, active: Tensor, pasts: tuple[Tensor, ...]
-    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """Features ``(batch, num_frames, num_features)`` to what each block gives, ``(batch, num_frames, channels)``.
-
-        The dilated convolutions look back on ``pasts``; what the last gives is normed.
-        """
-        hidden, given, following = self.first((features - self.mean) / self.deviation * active) * active, [], []
-        for block, past in zip(self.blocks, pasts, strict=True):
-            hidden, past = block(hidden, past)
-            hidden = hidden * active
-            given.append(hidden)
-            following.append(past)
-        given[-1] = self.norm(given[-1])
-        return given, tuple(following)
+from vocaffect.models.tcn import Blocks
 
 
 @register_model("taught_tcn")

@@ -41,11 +41,59 @@ class Block(nn.Module):
         return frames + self.rest(self.taps(torch.cat(taps, dim=-1))), joined[:, num_frames:]
 
 
+class Blocks(nn.Module):
+    """Features, standardised, through residual blocks of dilated causal convolutions.
+
+    Silent frames are zeros to every block, as what lies before the first frame is: silence in front changes nothing.
+
+    Args:
+        num_features: features of a frame.
+        channels: width of every block.
+        num_blocks: how many blocks.
+        cycle: the dilation doubles from each block to the next, and is 1 again after so many.
+        kernel_size: taps of a dilated convolution.
+        dropout: within blocks.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, num_features: int, channels: int, num_blocks: int, cycle: int, kernel_size: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("deviation", torch.ones(num_features))
+        self.first = nn.Linear(num_features, channels)
+        self.blocks = nn.ModuleList(
+            Block(channels, kernel_size, 2 ** (index % cycle), dropout) for index in range(num_blocks)
+        )
+        self.norm = nn.LayerNorm(channels)
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        """The zeros that each block looks back on."""
+        return tuple(block.initial_state(batch) for block in self.blocks if isinstance(block, Block))
+
+    def forward(
+        self, features: Tensor, active: Tensor, pasts: tuple[Tensor, ...]
+    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """Features ``(batch, num_frames, num_features)`` to what each block gives, ``(batch, num_frames, channels)``.
+
+        The dilated convolutions look back on ``pasts``; what the last gives is normed.
+        """
+        hidden, given, following = self.first((features - self.mean) / self.deviation * active) * active, [], []
+        for block, past in zip(self.blocks, pasts, strict=True):
+            hidden, past = block(hidden, past)
+            hidden = hidden * active
+            given.append(hidden)
+            following.append(past)
+        given[-1] = self.norm(given[-1])
+        return given, tuple(following)
+
+
 @register_model("tcn")
 class Tcn(Model):
     """Pointwise convolution -> residual blocks of dilated causal convolutions -> running pool -> linear.
-
-    Silent frames are zeros to every block, as what lies before the first frame is: silence in front changes nothing.
 
     A frame is heard together with ``(kernel_size - 1) * (2 ** num_blocks - 1)`` frames before it: 2.54 s with the
     defaults; the pool remembers the rest.
@@ -71,27 +119,19 @@ class Tcn(Model):
         attention: bool = False,
     ) -> None:
         super().__init__()
-        self.first = nn.Linear(num_features, channels)
-        self.blocks = nn.ModuleList(Block(channels, kernel_size, 2**index, dropout) for index in range(num_blocks))
-        self.norm = nn.LayerNorm(channels)
+        self.encoder = Blocks(num_features, channels, num_blocks, num_blocks, kernel_size, dropout)
         self.pool = RunningPool(channels, attention)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_labels)
 
     def initial_state(self, batch: int) -> TcnState:
         """All zeros."""
-        blocks = [block for block in self.blocks if isinstance(block, Block)]
-        return TcnState(tuple(block.initial_state(batch) for block in blocks), self.pool.initial_state(batch))
+        return TcnState(self.encoder.initial_state(batch), self.pool.initial_state(batch))
 
     def forward(self, features: Tensor, active: Tensor, state: TcnState | None = None) -> tuple[Tensor, TcnState]:
         """Features ``(batch, num_frames, num_features)`` to logits ``(batch, num_frames, num_labels)``."""
         if state is None:
             state = self.initial_state(features.shape[0])
-        hidden, pasts = self.first(features) * active, []
-        for block, past in zip(self.blocks, state.pasts, strict=True):
-            hidden, past = block(hidden, past)
-            hidden = hidden * active
-            pasts.append(past)
-        output = self.norm(hidden)
-        pooled, pool = self.pool(output, active, PoolState(*(tensor.to(output) for tensor in state.pool)))
-        return self.fc(self.dropout(pooled)), TcnState(tuple(pasts), pool)
+        given, pasts = self.encoder(features, active, state.pasts)
+        pooled, pool = self.pool(given[-1], active, PoolState(*(tensor.to(given[-1]) for tensor in state.pool)))
+        return self.fc(self.dropout(pooled)), TcnState(pasts, pool)
