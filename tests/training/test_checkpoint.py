@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,21 +92,21 @@ def test_killed_between_two_renames_the_file_that_lies_there_loads(
     moment: int, listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the first rename the list is new, at the second the file: either way what lies there is listed."""
-    path, renames, replace = tmp_path / checkpoint.BEST, [0], Path.replace
+    path, renames, replace = tmp_path / checkpoint.BEST, [0], os.replace
     checkpoint.save(path, TENSORS, {"epoch": 1})
     if not listed:
         (tmp_path / checkpoint.DIGESTS).unlink()
 
-    def killed(self: Path, target: Path) -> Path:
+    def killed(source: str, target: str) -> None:
         if renames[0] == moment:
             raise KilledError
         renames[0] += 1
-        return replace(self, target)
+        replace(source, target)
 
     for epoch in (2, 3):
         renames[0] = 0
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", killed)
+            patch.setattr(os, "replace", killed)
             with pytest.raises(KilledError):
                 checkpoint.save(path, TENSORS, {"epoch": epoch})
         assert checkpoint.load(path)[1] == {"epoch": 1}
