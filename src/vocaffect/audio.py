@@ -7,7 +7,7 @@ before it fills the memory.
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -105,8 +105,8 @@ def read_clip(path: Path | str, *, max_s: float = MAX_S) -> Clip:
     Raises:
         AudioError: if there is no such file, it is no audio, or it breaks a limit.
     """
-    with _open_file(Path(path)) as source:
-        return source.clip(max_s)
+    with ExitStack() as stack:
+        return _open_file(Path(path), stack).clip(max_s)
 
 
 def read_pcm(path: Path | str, *, max_s: float = MAX_S) -> Pcm:
@@ -115,8 +115,8 @@ def read_pcm(path: Path | str, *, max_s: float = MAX_S) -> Pcm:
     Raises:
         AudioError: as `read_clip` does.
     """
-    with _open_file(Path(path)) as source:
-        return source.pcm(max_s)
+    with ExitStack() as stack:
+        return _open_file(Path(path), stack).pcm(max_s)
 
 
 def read_source(path: Path | str, *, max_s: float = MAX_S) -> "Source":
@@ -125,7 +125,8 @@ def read_source(path: Path | str, *, max_s: float = MAX_S) -> "Source":
     Raises:
         AudioError: as `read_clip` does.
     """
-    with _open_file(Path(path)) as source:
+    with ExitStack() as stack:
+        source = _open_file(Path(path), stack)
         return source if isinstance(source.stream, list) else replace(source, stream=list(source._blocks(max_s)))
 
 
@@ -135,8 +136,8 @@ def decode(data: bytes, *, name: str = "audio", max_s: float = MAX_S) -> Clip:
     Raises:
         AudioError: if it is no audio or breaks a limit.
     """
-    with _open(_Bytes(data), name) as source:
-        return source.clip(max_s)
+    with ExitStack() as stack:
+        return _open(_Bytes(data), name, stack).clip(max_s)
 
 
 def measure(path: Path | str, *, max_s: float = MAX_S) -> Measurement:
@@ -145,8 +146,8 @@ def measure(path: Path | str, *, max_s: float = MAX_S) -> Measurement:
     Raises:
         AudioError: as `read_clip` does.
     """
-    with _open_file(Path(path)) as source:
-        return source.measure(max_s)
+    with ExitStack() as stack:
+        return _open_file(Path(path), stack).measure(max_s)
 
 
 class _Bytes(io.BytesIO):
@@ -231,8 +232,7 @@ class Source:
             )
 
 
-@contextmanager
-def _open_file(path: Path) -> Iterator[Source]:
+def _open_file(path: Path, stack: ExitStack) -> Source:
     try:
         if tar := tar_of(path):
             file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix()))
@@ -246,25 +246,20 @@ def _open_file(path: Path) -> Iterator[Source]:
         raise AudioError(f"{path} is a folder: name an audio file in it") from None
     except OSError as error:
         raise AudioError(f"{path} cannot be opened: {error.strerror or error}") from None
-    with file, _open(file, str(path), open_flac(file)) as source:
-        yield source
+    return _open(stack.enter_context(file), str(path), stack, open_flac(file))
 
 
-@contextmanager
-def _open(file: BinaryIO, name: str, opened: Opened | None = None) -> Iterator[Source]:
-    with ExitStack() as stack:
-        opened = opened or open_soundfile(file, name, stack) or open_ffmpeg(file, name, stack)
-        if opened is None:
-            raise AudioError(
-                f"{name} is not audio that can be read: give {_READABLE}, or convert it, for instance with "
-                "'ffmpeg -i INPUT output.wav'"
-            )
-        _check_rate(opened.rate, name)
-        if not 1 <= opened.channels <= MAX_CHANNELS:
-            raise AudioError(
-                f"{name} has {opened.channels} channels: mix it down to at most {MAX_CHANNELS}, best to one"
-            )
-        yield Source(name, *opened)
+def _open(file: BinaryIO, name: str, stack: ExitStack, opened: Opened | None = None) -> Source:
+    opened = opened or open_soundfile(file, name, stack) or open_ffmpeg(file, name, stack)
+    if opened is None:
+        raise AudioError(
+            f"{name} is not audio that can be read: give {_READABLE}, or convert it, for instance with "
+            "'ffmpeg -i INPUT output.wav'"
+        )
+    _check_rate(opened.rate, name)
+    if not 1 <= opened.channels <= MAX_CHANNELS:
+        raise AudioError(f"{name} has {opened.channels} channels: mix it down to at most {MAX_CHANNELS}, best to one")
+    return Source(name, *opened)
 
 
 def _little_endian(block: Block) -> memoryview:

@@ -4,12 +4,11 @@ import hashlib
 import inspect
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,9 +31,6 @@ Raw = NDArray[np.float32]
 AT_ONCE = 8
 """Clips are read, computed and written in turn, so many of each: one step's code and tables then stay in the
 processor's caches, which makes a fifth of the time."""
-
-LOTS = 4
-"""So many a process is handed at a time."""
 
 
 class Told(NamedTuple):
@@ -135,20 +131,34 @@ def fill(extraction: Extraction, folder: Path, clips: Iterable[Path], workers: i
     job = _Job(extraction, Cache(folder, extraction.settings()))
     left = iter(clips)
     lots = iter(lambda: list(islice(left, AT_ONCE)), [])
-    if workers <= 1:
-        yield from chain.from_iterable(map(job, lots))
-        return
-    method = "fork" if "fork" in get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(workers, get_context(method), _begin, (job,))
+    yield from chain.from_iterable(map(job, lots) if workers <= 1 else _shared(job, list(lots), workers))
+
+
+def _shared(job: "_Job", lots: Sequence[Sequence[Path]], workers: int) -> Iterator[list[Told]]:
+    """What a job tells of lots, in their order; of so many processes each has every so manieth lot."""
+    context = get_context("fork") if "fork" in get_all_start_methods() else get_context("spawn")
+    pipes, processes = [], []
     try:
-        yield from chain.from_iterable(pool.map(_work, lots, chunksize=LOTS))
-    except BrokenProcessPool as error:
+        for number in range(workers):
+            pipe, end = context.Pipe(duplex=False)
+            processes.append(context.Process(target=_work, args=(job, lots[number::workers], end), daemon=True))
+            processes[-1].start()
+            end.close()
+            pipes.append(pipe)
+        for number in range(len(lots)):
+            told = pipes[number % workers].recv()
+            if isinstance(told, Exception):
+                raise told
+            yield told
+    except EOFError as error:
         raise VocaffectError(
             "a process was killed, perhaps for want of memory: the same command goes on where it stopped; add "
             "--workers 1 if it happens again"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        for process in processes:
+            process.terminate()
+            process.join()
 
 
 @dataclass(frozen=True)
@@ -180,19 +190,15 @@ class _Job:
         return Told("computed" if self.cache.counts["corrupted"] == damaged else "mended")
 
 
-_JOB: list[_Job] = []
-"""In a process that works for `fill`: its job."""
-
-
-def _begin(job: _Job) -> None:
-    """Each process computes on one thread; Ctrl-C is for the process that started it."""
+def _work(job: _Job, lots: Sequence[Sequence[Path]], pipe: Connection) -> None:
+    """In a process of its own: on one thread, and Ctrl-C is for the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    _JOB[:] = [job]
-
-
-def _work(clips: Sequence[Path]) -> list[Told]:
-    return _JOB[0](clips)
+    try:
+        for clips in lots:
+            pipe.send(job(clips))
+    except Exception as error:
+        pipe.send(error)
 
 
 def _parameters(thing: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Features that are computed once: the same numbers, the same weights, from one process or two, cold or warm."""
 
+import multiprocessing
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file as read_tensors
 from typer.testing import CliRunner, Result
 
@@ -88,6 +92,27 @@ def test_clips_that_cannot_be_read_are_told_of(corpus: Path, tmp_path: Path) -> 
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     clips = [*list(find_clips(corpus))[:3], tmp_path / "broken.wav"]
     assert told(extraction(), tmp_path / "cache", clips, workers=2) == {"computed": 3, "unreadable": 1}
+
+
+class Deadly(Extraction):
+    """Takes the process that computes with it."""
+
+    def heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return samples
+
+
+class Faulty(Extraction):
+    def heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise VocaffectError("there is no room")
+
+
+@pytest.mark.parametrize(("kind", "message"), [(Deadly, "a process was killed"), (Faulty, "there is no room")])
+def test_what_happens_in_a_process_is_said(kind: type[Extraction], message: str, corpus: Path, tmp_path: Path) -> None:
+    given = extraction()
+    with pytest.raises(VocaffectError, match=message):
+        list(fill(kind(given.frontend, given.trim_db), tmp_path, list(find_clips(corpus)), workers=2))
+    assert not multiprocessing.active_children()
 
 
 def test_weights_are_the_same_without_a_cache_with_an_empty_and_with_a_full_one(
