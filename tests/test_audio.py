@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -268,6 +270,16 @@ def test_a_flac_file_is_decoded_as_its_bytes_are(rate: int, channels: int, subty
     if subtype == "PCM_16":
         stored, _ = soundfile.read(tmp_path / "a.flac", dtype="int16", always_2d=True)
         assert source.sha256 == hashlib.sha256(stored.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG"])
+def test_a_pipe_is_read_as_a_file_is(container: str, tmp_path: Path) -> None:
+    content, pipe = encoded(tone(16_000), 16_000, container), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    assert np.array_equal(read_clip(pipe).samples, decode(content).samples)
+    writer.join()
 
 
 FLAC = encoded(np.random.default_rng(4).normal(0, 0.1, 30_000), 16_000, "FLAC")

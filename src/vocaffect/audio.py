@@ -238,6 +238,9 @@ def _open_file(path: Path, stack: ExitStack) -> Source:
             file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix()))
         else:
             file = path.open("rb", buffering=0)  # its descriptor stands where the file says it does
+            if not file.seekable():  # a pipe
+                with file:
+                    file = io.BytesIO(file.read())
     except TarError as error:
         raise AudioError(str(error)) from None
     except FileNotFoundError:

@@ -135,7 +135,7 @@ def fill(extraction: Extraction, folder: Path, clips: Iterable[Path], workers: i
 
 
 def _shared(job: "_Job", lots: Sequence[Sequence[Path]], workers: int) -> Iterator[list[Told]]:
-    """What a job tells of lots, in their order; of so many processes each has every so manieth lot."""
+    """What a job tells of lots, in their order; process k of n has lots k, k + n and so on."""
     context = get_context("fork") if "fork" in get_all_start_methods() else get_context("spawn")
     pipes, processes = [], []
     try:
@@ -146,19 +146,24 @@ def _shared(job: "_Job", lots: Sequence[Sequence[Path]], workers: int) -> Iterat
             end.close()
             pipes.append(pipe)
         for number in range(len(lots)):
-            told = pipes[number % workers].recv()
-            if isinstance(told, Exception):
-                raise told
-            yield told
-    except EOFError as error:
-        raise VocaffectError(
-            "a process was killed, perhaps for want of memory: the same command goes on where it stopped; add "
-            "--workers 1 if it happens again"
-        ) from error
+            yield _answer(pipes[number % workers])
     finally:
         for process in processes:
             process.terminate()
             process.join()
+
+
+def _answer(pipe: Connection) -> list[Told]:
+    try:
+        told: list[Told] | Exception = pipe.recv()
+    except (EOFError, OSError) as error:
+        raise VocaffectError(
+            "a process was killed, perhaps for want of memory: the same command goes on where it stopped; add "
+            "--workers 1 if it happens again"
+        ) from error
+    if isinstance(told, Exception):
+        raise told
+    return told
 
 
 @dataclass(frozen=True)
@@ -191,8 +196,9 @@ class _Job:
 
 
 def _work(job: _Job, lots: Sequence[Sequence[Path]], pipe: Connection) -> None:
-    """In a process of its own: on one thread, and Ctrl-C is for the process that started it."""
+    """In a process of its own: on one thread, and Ctrl-C is for the process that started it, which ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     try:
         for clips in lots:
