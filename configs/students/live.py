@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from vocaffect.audio import read_pcm
 from vocaffect.augment import AugmentOptions, apply, draw
 from vocaffect.corpora import prepare
-from vocaffect.datasets import trimmed
+from vocaffect.datasets import trim_silence
 from vocaffect.encoders import Encoder, build_encoder, load_pretrained
 from vocaffect.encoders.causal import HOP, CausalMoonshine, load_causal
 from vocaffect.pcm import from_pcm
@@ -88,7 +88,7 @@ def draw_clips(data_root: Path) -> list[Samples]:
         for index in rng.permutation(len(manifest)):
             if total > seconds:
                 break
-            samples = from_pcm(trimmed(read_pcm(manifest.audio_path(manifest.utterances[index])), SILENCE_DB, 0))
+            samples = from_pcm(trim_silence(read_pcm(manifest.audio_path(manifest.utterances[index])), SILENCE_DB, 0))
             if SHORTEST_S <= (length := len(samples) / 16_000) <= LONGEST_S:
                 chosen.append(samples[: len(samples) // HOP * HOP])
                 total += length

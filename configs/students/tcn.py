@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from vocaffect.audio import read_pcm
 from vocaffect.augment import AugmentOptions, apply, draw
 from vocaffect.corpora import prepare
-from vocaffect.datasets import trimmed
+from vocaffect.datasets import trim_silence
 from vocaffect.encoders import Encoder, build_encoder, load_pretrained
 from vocaffect.features import FrontEnd
 from vocaffect.models.tcn import Blocks
@@ -100,8 +100,8 @@ def read_clips(data_root: Path) -> list[Clip]:
     for corpus in SHARES:
         manifest = prepare(corpus, data_root, partial=True)
         for utterance in track(manifest.utterances, f"reading {corpus}"):
-            stored = trimmed(read_pcm(manifest.audio_path(utterance)), SILENCE_DB, MARGIN_S)[: int(LONGEST_S * 16_000)]
-            found.append(Clip(corpus, stored))
+            stored = trim_silence(read_pcm(manifest.audio_path(utterance)), SILENCE_DB, MARGIN_S)
+            found.append(Clip(corpus, stored[: int(LONGEST_S * 16_000)]))
     return found
 
 

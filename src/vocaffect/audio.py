@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vocaffect.decoders import AudioError as AudioError
 from vocaffect.decoders import Block, Opened, open_ffmpeg, open_flac, open_soundfile
-from vocaffect.pcm import to_pcm
+from vocaffect.pcm import Pcm, to_pcm
 from vocaffect.tar import TarError, read_member, tar_of
 from vocaffect.units import SAMPLE_RATE
 
@@ -32,7 +32,6 @@ LOUDEST = 16.0
 _READABLE = "wav, flac, ogg, mp3, m4a, mp4 or webm"
 
 Samples = NDArray[np.float32]
-Pcm = NDArray[np.int16]
 
 
 class EmptyAudioError(AudioError):
@@ -127,7 +126,7 @@ def read_source(path: Path | str, *, max_s: float = MAX_S) -> "Source":
     """
     with ExitStack() as stack:
         source = _open_file(Path(path), stack)
-        return source if isinstance(source.stream, list) else replace(source, stream=list(source._blocks(max_s)))
+        return replace(source, stream=list(source._blocks(max_s)))
 
 
 def decode(data: bytes, *, name: str = "audio", max_s: float = MAX_S) -> Clip:
@@ -190,10 +189,10 @@ class Source:
         """The sound as `read_pcm` gives it; what is so in the file is taken as it is."""
         if (self.rate, self.channels) != (SAMPLE_RATE, 1):
             return to_pcm(self.clip(max_s).samples)
-        parts = [block[:, 0] for block in self._blocks(max_s)]
-        if any(part.dtype != np.int16 for part in parts):
-            return to_pcm(np.concatenate([_scaled(part) for part in parts]).clip(-1.0, 1.0))
-        return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.int16)
+        blocks = list(self._blocks(max_s))
+        if any(block.dtype != np.int16 for block in blocks):
+            return to_pcm(replace(self, stream=blocks).clip(max_s).samples)
+        return np.asarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), np.int16)[:, 0]
 
     def measure(self, max_s: float) -> Measurement:
         """The sound as `measure` tells of it."""

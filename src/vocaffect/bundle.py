@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from vocaffect.card import FORMAT_VERSION, NO_DIGEST, Card
 from vocaffect.errors import VocaffectError, unknown_name
-from vocaffect.files import atomic_path
+from vocaffect.files import write_bytes
 from vocaffect.hops import STEP, one_hop
 from vocaffect.protobuf import delimited, fields, varint
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
@@ -153,8 +153,7 @@ def write_bundle(path: Path | str, model: bytes, card: Card) -> None:
     """
     data = seal(model, card)
     _open(data, Path(path), threads=1)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, data)
 
 
 def created_now() -> str:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from vocaffect.audio import read_pcm
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw, mixed
 from vocaffect.manifest import Manifest
-from vocaffect.pcm import FULL_SCALE, from_pcm
+from vocaffect.pcm import FULL_SCALE, Pcm, from_pcm
 from vocaffect.sampling import Place
 from vocaffect.tar import tar_of
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
@@ -80,7 +80,7 @@ class StoredClips(Sequence[NDArray[Any]]):
         sound, path = self.clips[index]
         if self.raw is not None:
             return self.raw(sound, path)
-        return trimmed(read_pcm(path), self.trim_db, self.margin_s)
+        return trim_silence(read_pcm(path), self.trim_db, self.margin_s)
 
 
 class EmotionDataset(Dataset[Item]):
@@ -226,13 +226,13 @@ def collate(items: Sequence[Item], hop: int = 160) -> Batch:
     return Batch(padded, num_frames, targets, soft, shares, places)
 
 
-def trimmed(samples: NDArray[np.int16], trim_db: float | None, margin_s: float) -> NDArray[np.int16]:
-    """A clip as training keeps it: without the silence at its ends, if ``trim_db`` says so."""
-    return samples if trim_db is None else trim_silence(samples, trim_db, margin_s)
+def trim_silence(samples: Pcm, below_db: float | None, margin_s: float) -> Pcm:
+    """The clip from shortly before its first frame above a level to shortly after its last.
 
-
-def trim_silence(samples: NDArray[np.int16], below_db: float, margin_s: float) -> NDArray[np.int16]:
-    """The clip from shortly before its first frame above a level to shortly after its last; all of it if none is."""
+    All of it if no frame is above the level, or there is none to be above.
+    """
+    if below_db is None:
+        return samples
     size = seconds_to_samples(0.010)
     frames = samples[: len(samples) // size * size].reshape(-1, size) / FULL_SCALE
     loud = np.flatnonzero(10 * np.log10(np.square(frames).mean(axis=1) + 1e-12) > below_db)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vocaffect.errors import VocaffectError
-from vocaffect.files import atomic_path
+from vocaffect.files import write_bytes
 from vocaffect.registry import PLUGIN
 
 GROUP = "vocaffect.plugins"
@@ -84,8 +84,7 @@ def keep_plugins(files: Mapping[str, str], folder: Path) -> dict[str, str]:
             raise VocaffectError(f"two plug-ins are called {path.name}: rename one")
         kept[name] = hashlib.sha256(content).hexdigest()
         if path.resolve() != (folder / name).resolve():
-            with atomic_path(folder / name) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(folder / name, content)
     return kept
 
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vocaffect import __version__, audio, datasets, decoders, features, pcm
-from vocaffect.audio import AudioError, Pcm, read_pcm, read_source
+from vocaffect.audio import AudioError, read_pcm, read_source
 from vocaffect.cache import Cache
-from vocaffect.datasets import trimmed
+from vocaffect.datasets import trim_silence
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, registered
-from vocaffect.pcm import from_pcm
+from vocaffect.pcm import Pcm, from_pcm
 
 Samples = NDArray[np.float32]
 Raw = NDArray[np.float32]
@@ -61,7 +61,7 @@ class Extraction:
 
     def __call__(self, samples: Pcm) -> Raw:
         """A clip ``(num_samples,)`` to what `FrontEnd.raw` says of it, ``(num_frames, num_raw)``; at least a frame."""
-        heard = self.heard(from_pcm(trimmed(samples, self.trim_db, self.margin_s)))
+        heard = self.heard(from_pcm(trim_silence(samples, self.trim_db, self.margin_s)))
         if (missing := self.module.hop - len(heard)) > 0:
             heard = np.pad(heard, (0, missing))
         with torch.inference_mode():
@@ -138,6 +138,7 @@ def _shared(job: "_Job", lots: Sequence[Sequence[Path]], workers: int) -> Iterat
     """What a job tells of lots, in their order; process k of n has lots k, k + n and so on."""
     context = get_context("fork") if "fork" in get_all_start_methods() else get_context("spawn")
     pipes, processes = [], []
+    workers = min(workers, len(lots))
     try:
         for number in range(workers):
             pipe, end = context.Pipe(duplex=False)

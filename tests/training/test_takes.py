@@ -13,7 +13,7 @@ from vocaffect.audio import read_clip, read_pcm
 from vocaffect.augment import AugmentOptions
 from vocaffect.cli import build_app
 from vocaffect.corpora import find_clips
-from vocaffect.datasets import trimmed
+from vocaffect.datasets import trim_silence
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
 from vocaffect.models import Network
@@ -136,7 +136,7 @@ def test_an_encoder_that_learns_hears_the_copies_themselves(
     heard = [take(samples) for take in taken]
     assert [sound.dtype for sound in heard] == [np.int16] * 3
     assert len({sound.tobytes() for sound in heard}) == 3
-    assert np.array_equal(heard[0], trimmed(samples, training_trim(recipe), 0.1))
+    assert np.array_equal(heard[0], trim_silence(samples, training_trim(recipe), 0.1))
     train_run(run)
     count = 3 * len(run.split.train)
     before = kept(cache)

@@ -20,7 +20,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from vocaffect.errors import VocaffectError
-from vocaffect.files import atomic_path, write_text
+from vocaffect.files import write_bytes, write_text
 
 BEST, DIGESTS = "best_model.safetensors", "checkpoints.json"
 LAST = re.compile(r"last_(\d+)_(\d+)\.safetensors")
@@ -44,8 +44,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     kept = [before] if before and before in listed.get(path.name, [before]) else []
     listed[path.name] = [hashlib.sha256(content).hexdigest(), *kept]
     write_text(path.parent / DIGESTS, json.dumps({"sha256": listed}, indent=1) + "\n")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
 
 
 def load(path: Path) -> Content:
