@@ -277,6 +277,14 @@ def test_a_flac_file_is_decoded_as_its_bytes_are(rate: int, channels: int, subty
         assert source.sha256 == hashlib.sha256(stored.tobytes()).hexdigest()
 
 
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "webm", "m4a"])
+@pytest.mark.parametrize("content", [b"", b"fLaC", b"RIFF", b"OggS"])
+def test_a_file_of_nothing_is_no_audio_whatever_it_is_called(ending: str, content: bytes, tmp_path: Path) -> None:
+    (path := tmp_path / f"clip.{ending}").write_bytes(content)
+    with pytest.raises(AudioError, match="not audio that can be read"):
+        read_clip(path)
+
+
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG"])
 def test_a_pipe_is_read_as_a_file_is(container: str, tmp_path: Path) -> None:
     content, pipe = encoded(tone(16_000), 16_000, container), tmp_path / "pipe"

@@ -159,6 +159,16 @@ class _Bytes(io.BytesIO):
             return self.tell()
 
 
+class _File(io.FileIO):
+    """The same of a file on the disk; nothing is read ahead, so its descriptor stands where the file says it does."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return self.tell()
+
+
 @dataclass(frozen=True)
 class Source:
     """A file's sound: blocks of ``(num_samples, channels)``, int16 or float32, as it holds them."""
@@ -234,12 +244,12 @@ class Source:
 def _open_file(path: Path, stack: ExitStack) -> Source:
     try:
         if tar := tar_of(path):
-            file: BinaryIO = io.BytesIO(read_member(tar, path.relative_to(tar).as_posix()))
+            file: BinaryIO = _Bytes(read_member(tar, path.relative_to(tar).as_posix()))
         else:
-            file = path.open("rb", buffering=0)  # its descriptor stands where the file says it does
+            file = _File(path)
             if not file.seekable():  # a pipe
                 with file:
-                    file = io.BytesIO(file.read())
+                    file = _Bytes(file.read())
     except TarError as error:
         raise AudioError(str(error)) from None
     except FileNotFoundError:

@@ -104,6 +104,8 @@ def open_ffmpeg(file: BinaryIO, name: str, stack: ExitStack) -> Opened | None:
     if stream is None or stream.codec_context is None:
         raise AudioError(f"{name} holds no sound that can be decoded: give a file with an audio track")
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
+    if rate == 0:  # it went by the file's name, and found nothing in it
+        return None
 
     def blocks() -> Iterator[Block]:
         try:
