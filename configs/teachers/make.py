@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from sklearn.linear_model import LogisticRegression
 
-from vocaffect.audio import read_clip
+from vocaffect.audio import read_pcm
 from vocaffect.corpora import prepare
-from vocaffect.datasets import FULL_SCALE, trim_silence
 from vocaffect.labels import EMOTIONS
 from vocaffect.manifest import Manifest
 from vocaffect.metrics import confusion, fit_temperature, uar
+from vocaffect.pcm import from_pcm
 from vocaffect.posteriors import Posteriors
 from vocaffect.splits import make_split
 
@@ -56,8 +56,7 @@ def pooled(encoder: Path, manifest: Manifest) -> Floats:
         session = onnxruntime.InferenceSession(str(part), options, providers=["CPUExecutionProvider"])
     rows = []
     for utterance in track(manifest.utterances, "hearing clips"):
-        samples = trim_silence(read_clip(manifest.audio_path(utterance)).samples, -60.0, 0.1)
-        samples = np.rint(samples.clip(-1, 1) * FULL_SCALE).astype(np.float32) / np.float32(FULL_SCALE)
+        samples = from_pcm(read_pcm(manifest.audio_path(utterance)))
         outputs = session.run(names, {"input_values": samples[None]})
         rows.append([np.concatenate([output[0].mean(axis=0), output[0].std(axis=0)]) for output in outputs])
     return np.array(rows)
