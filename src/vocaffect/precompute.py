@@ -2,13 +2,10 @@
 
 import hashlib
 import inspect
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
-from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.connection import Connection
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +21,7 @@ from vocaffect.datasets import trim_silence
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, registered
 from vocaffect.pcm import Pcm, from_pcm
+from vocaffect.processes import in_lots, shared
 
 Samples = NDArray[np.float32]
 Raw = NDArray[np.float32]
@@ -129,42 +127,7 @@ def fill(extraction: Extraction, folder: Path, clips: Iterable[Path], workers: i
         VocaffectError: if the cache cannot be written, or a process was killed.
     """
     job = _Job(extraction, Cache(folder, extraction.settings()))
-    left = iter(clips)
-    lots = iter(lambda: list(islice(left, AT_ONCE)), [])
-    yield from chain.from_iterable(map(job, lots) if workers <= 1 else _shared(job, list(lots), workers))
-
-
-def _shared(job: "_Job", lots: Sequence[Sequence[Path]], workers: int) -> Iterator[list[Told]]:
-    """What a job tells of lots, in their order; process k of n has lots k, k + n and so on."""
-    context = get_context("fork") if "fork" in get_all_start_methods() else get_context("spawn")
-    pipes, processes = [], []
-    workers = min(workers, len(lots))
-    try:
-        for number in range(workers):
-            pipe, end = context.Pipe(duplex=False)
-            processes.append(context.Process(target=_work, args=(job, lots[number::workers], end), daemon=True))
-            processes[-1].start()
-            end.close()
-            pipes.append(pipe)
-        for number in range(len(lots)):
-            yield _answer(pipes[number % workers])
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _answer(pipe: Connection) -> list[Told]:
-    try:
-        told: list[Told] | Exception = pipe.recv()
-    except (EOFError, OSError) as error:
-        raise VocaffectError(
-            "a process was killed, perhaps for want of memory: the same command goes on where it stopped; add "
-            "--workers 1 if it happens again"
-        ) from error
-    if isinstance(told, Exception):
-        raise told
-    return told
+    yield from chain.from_iterable(shared(job, in_lots(clips, AT_ONCE), workers))
 
 
 @dataclass(frozen=True)
@@ -194,18 +157,6 @@ class _Job:
         if self.cache.read(sound) is not None:
             return Told("found")
         return Told("computed" if self.cache.counts["corrupted"] == damaged else "mended")
-
-
-def _work(job: _Job, lots: Sequence[Sequence[Path]], pipe: Connection) -> None:
-    """In a process of its own: on one thread, and Ctrl-C is for the process that started it, which ends this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
-    try:
-        for clips in lots:
-            pipe.send(job(clips))
-    except Exception as error:
-        pipe.send(error)
 
 
 def _parameters(thing: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,16 @@ from vocaffect.folds import refuse_missing
 from vocaffect.manifest import Utterance
 from vocaffect.metrics import confusion, uar
 from vocaffect.packing import recognizer_of
+from vocaffect.processes import in_lots, shared
 from vocaffect.recognizer import Recognizer
 from vocaffect.report import write_report
 from vocaffect.robustness import CONDITIONS, Condition
 from vocaffect.runs import Run, fold_folders, open_run, trained_network
 from vocaffect.splits import audit
 from vocaffect.units import seconds_to_samples
+
+AT_ONCE = 8
+"""Clips that a process hears before it tells of them."""
 
 SECONDS = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Seconds after speech began, by its level: what would the decision be if the clip ended there?"""
@@ -53,23 +57,25 @@ def measure_run(
     *,
     robustness: bool = True,
     live: bool = True,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Test every fold in a folder, write metrics, pictures and a report to its ``test`` folder, and return them.
 
     ``robustness`` also hears each clip under the conditions of `vocaffect.robustness`; ``live`` also asks what is
-    decided as the clip goes on. Without both each clip is heard once, as a whole.
+    decided as the clip goes on. Without both each clip is heard once, as a whole. So many ``workers`` share the clips,
+    one of them meaning this process; what comes out is the same.
 
     Raises:
-        VocaffectError: if there is no trained run, or no test side, or a run of all folds lacks some.
+        VocaffectError: if there is no trained run, or no test side, or a run of all folds lacks some; or if a worker
+            was killed.
     """
     runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
     refuse_missing(folder)
+    lots = [(run, some) for run in runs for some in in_lots(run.split.of(run.manifest)[2], AT_ONCE)]
     total, heard = sum(len(run.split.test) for run in runs), list[Heard]()
-    for run in runs:
-        recognizer = recognizer_of(run)
-        for utterance in run.split.of(run.manifest)[2]:
-            heard.append(hear(recognizer, run, utterance, CONDITIONS if robustness else {}, live))
-            on_clip(len(heard), total)
+    for clips in shared(_Hearing(robustness, live), lots, workers):
+        heard.extend(clips)
+        on_clip(len(heard), total)
     predictions = gather(heard, runs)
     temperatures = np.array([[clip.temperature] for clip in heard])
     evaluation = evaluate(predictions, temperatures[:, 0])
@@ -78,6 +84,21 @@ def measure_run(
     _write_predictions(folder / "test" / "predictions.jsonl", heard, runs[0].labels)
     write_report(folder / "test", evaluation)
     return evaluation
+
+
+class _Hearing:
+    """What is asked of test clips; their run's recogniser is loaded where they are heard."""
+
+    def __init__(self, robustness: bool, live: bool) -> None:
+        self.robustness, self.live = robustness, live
+        self._run: Run | None = None
+
+    def __call__(self, lot: tuple[Run, Sequence[Utterance]]) -> list[Heard]:
+        run, utterances = lot
+        if run is not self._run:
+            self._run, self._recognizer = run, recognizer_of(run)
+        conditions = CONDITIONS if self.robustness else {}
+        return [hear(self._recognizer, run, utterance, conditions, self.live) for utterance in utterances]
 
 
 def hear(

@@ -83,7 +83,10 @@ def test_each_speaker_is_left_out_in_turn_and_a_stopped_run_goes_on_with_its_fol
 
     folds = [open_run(run / f"fold_{fold}") for fold in (1, 2, 3)]
     assert [fold.split.of(fold.manifest)[2].speakers for fold in folds] == [(f"folder-{name}",) for name in "ABC"]
-    assert "deviation" in vocaffect("test", run, "--no-robustness")
+    assert "deviation" in vocaffect("test", run, "--no-robustness", "--workers", 1)
+    by_one = [(run / "test" / name).read_bytes() for name in ("metrics.json", "predictions.jsonl")]
+    vocaffect("test", run, "--no-robustness", "--workers", 3)
+    assert by_one == [(run / "test" / name).read_bytes() for name in ("metrics.json", "predictions.jsonl")]
     found = json.loads((run / "test" / "metrics.json").read_text())
     assert (found["num_folds"], found["num_speakers"], found["num_utterances"]) == (3, 3, 27)
     for measure in ("uar", "war"):

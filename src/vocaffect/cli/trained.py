@@ -1,5 +1,6 @@
 """Commands on what was trained: test, export, verify."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ def measure(
     data_root: DataRoot = None,
     robustness: Annotated[bool, typer.Option(help="Also hear each clip in noise, on the telephone and so on.")] = True,
     live: Annotated[bool, typer.Option(help="Also ask what is decided as each clip goes on.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
 ) -> None:
     """Test a run's exported recogniser on speakers it has never heard; a run of all folds is pooled.
 
@@ -40,7 +42,8 @@ def measure(
     with new_bar(console) as bar:
         task = bar.add_task("clips")
         on_clip = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
-        evaluation = measure_run(run, data_root, on_clip, robustness=robustness, live=live)
+        processes = workers or os.cpu_count() or 1
+        evaluation = measure_run(run, data_root, on_clip, robustness=robustness, live=live, workers=processes)
     console.print(_summary(evaluation))
     console.print(f"everything else in {run / 'test'}")
 
