@@ -69,8 +69,8 @@ def measure_run(
         VocaffectError: if there is no trained run, or no test side, or a run of all folds lacks some; or if a worker
             was killed.
     """
-    runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
     refuse_missing(folder)
+    runs = [open_run(fold, data_root) for fold in fold_folders(folder)]
     lots = [(run, some) for run in runs for some in in_lots(run.split.of(run.manifest)[2], AT_ONCE)]
     total, heard = sum(len(run.split.test) for run in runs), list[Heard]()
     for clips in shared(_Hearing(robustness, live), lots, workers):
