@@ -149,24 +149,22 @@ def measure(path: Path | str, *, max_s: float = MAX_S) -> Measurement:
         return _open_file(Path(path), stack).measure(max_s)
 
 
-class _Bytes(io.BytesIO):
-    """Bytes whose seek stays put where a damaged file asks for a place before the first byte."""
+class _StaysPut(io.IOBase):
+    """A file whose seek stays where it is if a damaged file asks for a place before the first byte."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         try:
             return super().seek(offset, whence)
-        except ValueError:
+        except (OSError, ValueError):
             return self.tell()
 
 
-class _File(io.FileIO):
-    """The same of a file on the disk; nothing is read ahead, so its descriptor stands where the file says it does."""
+class _Bytes(_StaysPut, io.BytesIO):
+    """In memory."""
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        try:
-            return super().seek(offset, whence)
-        except OSError:
-            return self.tell()
+
+class _File(_StaysPut, io.FileIO):
+    """On the disk; nothing is read ahead, so its descriptor stands where the file says it does."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """`vocaffect cache`: compute the features of clips once, beforehand, by several processes."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vocaffect.cli.screen import new_table, progress_bar, show
+from vocaffect.cli.train import On, Workers
 from vocaffect.errors import VocaffectError
 from vocaffect.files import cache_folder
 
@@ -60,10 +60,8 @@ def fill_cache(
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A recipe: its corpora, features, trimming.")] = None,
     cache_dir: CacheDir = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
-    on: Annotated[
-        str | None, typer.Option("--on", help="Work on Ray: 'ray' for this machine, 'ray://HOST:10001' for a cluster.")
-    ] = None,
+    workers: Workers = 0,
+    on: On = None,
 ) -> None:
     """Compute the features of all clips below a folder, or of a recipe's corpora."""
     if context.invoked_subcommand is not None:
@@ -75,7 +73,7 @@ def fill_cache(
     recipe = _recipe(config, feature)
     folder = _folder(cache_dir, recipe.training.cache_dir)
     clips, counts = _clips(recipe if config else None, data_root), Counter[str]()
-    ways, processes = _extractions(recipe), workers or os.cpu_count() or 1
+    ways = _extractions(recipe)
     with ExitStack() as stack:
         progress = stack.enter_context(progress_bar("computing"))
         if on:
@@ -84,7 +82,7 @@ def fill_cache(
             stack.enter_context(connected(on))
             told_by = (fill_on_ray(way, folder, clips, recipe.plugins) for way in ways)
         else:
-            told_by = (fill(way, folder, clips, processes) for way in ways)
+            told_by = (fill(way, folder, clips, workers) for way in ways)
         results = chain.from_iterable(told_by)
         for done, (outcome, why) in enumerate(results, 1):
             counts[outcome] += 1

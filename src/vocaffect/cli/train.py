@@ -1,6 +1,7 @@
 """The command that makes recognisers, and what commands on runs share."""
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,10 @@ On = Annotated[
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="VOCAFFECT_DATA", help="Where the corpora lie.", show_default=False),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=0, callback=lambda given: given or os.cpu_count() or 1, help="Processes; 0: one for each core."),
 ]
 
 TRAIN_EXAMPLES = """Train a recogniser by a recipe; everything goes into one folder.

@@ -1,12 +1,11 @@
 """Commands on what was trained: test, export, verify."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vocaffect.cli.train import DataRoot, need_train_extra, new_bar, new_console
+from vocaffect.cli.train import DataRoot, Workers, need_train_extra, new_bar, new_console
 from vocaffect.errors import VocaffectError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def measure(
     data_root: DataRoot = None,
     robustness: Annotated[bool, typer.Option(help="Also hear each clip in noise, on the telephone and so on.")] = True,
     live: Annotated[bool, typer.Option(help="Also ask what is decided as each clip goes on.")] = True,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    workers: Workers = 0,
 ) -> None:
     """Test a run's exported recogniser on speakers it has never heard; a run of all folds is pooled.
 
@@ -42,8 +41,7 @@ def measure(
     with new_bar(console) as bar:
         task = bar.add_task("clips")
         on_clip = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
-        processes = workers or os.cpu_count() or 1
-        evaluation = measure_run(run, data_root, on_clip, robustness=robustness, live=live, workers=processes)
+        evaluation = measure_run(run, data_root, on_clip, robustness=robustness, live=live, workers=workers)
     console.print(_summary(evaluation))
     console.print(f"everything else in {run / 'test'}")
 
