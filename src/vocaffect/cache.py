@@ -16,6 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Cache:
         self.text = json.dumps(settings, indent=1, sort_keys=True)
         self.name = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         self.folder, self.counts = folder / self.name, Counter[str]()
+        self._told = self.folder / SETTINGS
 
     def get(self, sound: str, compute: Callable[[], Values]) -> Values:
         """The values of the clip with this SHA-256; computed and kept if they are not there.
@@ -61,7 +63,8 @@ class Cache:
     def read(self, sound: str) -> Values | None:
         """The values of the clip with this SHA-256, if they are there and whole."""
         try:
-            data = self._path(sound).read_bytes()
+            with io.FileIO(self._path(sound)) as file:
+                data = file.readall()
         except FileNotFoundError:
             return None
         except OSError:
@@ -78,23 +81,29 @@ class Cache:
         Raises:
             VocaffectError: if they cannot be written.
         """
-        buffer = io.BytesIO()
-        np.save(buffer, values, allow_pickle=False)
-        content = buffer.getvalue()
-        if not (self.folder / SETTINGS).is_file():
-            self._put(self.folder / SETTINGS, self.text.encode())
+        content = _header(values.shape) + values.astype("<f4", copy=False).tobytes()
+        if not self._told.is_file():
+            self._put(str(self._told), self.text.encode())
         self._put(self._path(sound), self._seal(sound, content) + content)
 
-    def _path(self, sound: str) -> Path:
+    def _path(self, sound: str) -> str:
         name = hashlib.sha256(sound.encode()).hexdigest()
-        return self.folder / f"{name[:2]}/{name}{SUFFIX}"
+        return f"{self.folder}/{name[:2]}/{name}{SUFFIX}"
 
     def _seal(self, sound: str, content: bytes) -> bytes:
         return hashlib.sha256(f"{self.name} {sound} ".encode() + content).digest()
 
-    def _put(self, path: Path, content: bytes) -> None:
+    def _put(self, path: str, content: bytes) -> None:
         """Write a file whole; should the power fail, its SHA-256 tells, so nothing waits for the disk."""
         write_bytes(path, content, durable=False)
+
+
+@lru_cache(maxsize=1024)
+def _header(shape: tuple[int, ...]) -> bytes:
+    """What stands before values of this shape in a file of numpy's."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,14 @@ def test_what_is_wrong_is_said(words: list[str], message: str, capsys: pytest.Ca
     assert message in capsys.readouterr().err
 
 
+def test_a_folder_without_clips_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["cache", "--data-root", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
+    assert stop.value.code == 2
+    assert "no audio file lies under" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
 def test_an_unreadable_clip_ends_with_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     done = vocaffect("cache", "--data-root", tmp_path, "--cache-dir", tmp_path / "cache")

@@ -160,7 +160,9 @@ def _clips(recipe: "Recipe | None", data_root: Path) -> list[Path]:
     if not data_root.is_dir():
         raise VocaffectError(f"there is no folder {data_root}: pass the folder of the clips as --data-root")
     if recipe is None:
-        return list(find_clips(data_root))
+        if not (clips := list(find_clips(data_root))):
+            raise VocaffectError(f"no audio file lies under {data_root}: pass the folder of the clips as --data-root")
+        return clips
     with suppress(VocaffectError):
         manifest = Manifest.read(recipe.data.corpus)
         return [manifest.audio_path(utterance) for utterance in manifest]
