@@ -20,7 +20,7 @@ from vocaffect.cache import Cache
 from vocaffect.datasets import trim_silence
 from vocaffect.errors import VocaffectError
 from vocaffect.features import FrontEnd, registered
-from vocaffect.pcm import Pcm, from_pcm
+from vocaffect.pcm import Pcm
 from vocaffect.processes import in_lots, shared
 
 Samples = NDArray[np.float32]
@@ -59,13 +59,13 @@ class Extraction:
 
     def __call__(self, samples: Pcm) -> Raw:
         """A clip ``(num_samples,)`` to what `FrontEnd.raw` says of it, ``(num_frames, num_raw)``; at least a frame."""
-        heard = self.heard(from_pcm(trim_silence(samples, self.trim_db, self.margin_s)))
+        heard: NDArray[Any] = self.heard(trim_silence(samples, self.trim_db, self.margin_s))
         if (missing := self.module.hop - len(heard)) > 0:
             heard = np.pad(heard, (0, missing))
         with torch.inference_mode():
             return np.asarray(self.computed(torch.from_numpy(heard)[None])[0].numpy())
 
-    def heard(self, samples: Samples) -> Samples:
+    def heard(self, samples: Pcm) -> Pcm | Samples:
         """What becomes of a trimmed clip before anything is computed: nothing."""
         return samples
 

@@ -20,7 +20,7 @@ from vocaffect import augment, encoders, models
 from vocaffect.augment import AugmentOptions, Sounds, apply, draw
 from vocaffect.errors import VocaffectError
 from vocaffect.models import Network
-from vocaffect.pcm import to_pcm
+from vocaffect.pcm import Pcm, from_pcm, to_pcm
 from vocaffect.precompute import Extraction, Samples
 
 
@@ -56,12 +56,13 @@ class Take(Extraction):
         """Recorded noises and rooms."""
         return Sounds.of(self.options or AugmentOptions())
 
-    def heard(self, samples: Samples) -> Samples:
+    def heard(self, samples: Pcm) -> Samples:
         """A clip with what happens to it in this take."""
+        heard = from_pcm(samples)
         if not self.number:
-            return samples
-        clip = int.from_bytes(hashlib.sha256(samples.tobytes()).digest()[:8])
-        return apply(samples, draw(np.random.default_rng([self.seed, self.number, clip]), self.options), self.sounds)
+            return heard
+        clip = int.from_bytes(hashlib.sha256(heard.tobytes()).digest()[:8])
+        return apply(heard, draw(np.random.default_rng([self.seed, self.number, clip]), self.options), self.sounds)
 
     def computed(self, samples: Tensor) -> Tensor:
         """Samples ``(1, num_samples)`` in 16 bits, or what the stem says of them, frame by frame in half precision."""

@@ -38,6 +38,12 @@ def told(extraction: Extraction, folder: Path, clips: list[Path], workers: int =
     return Counter(outcome for outcome, _ in fill(extraction, folder, clips, workers))
 
 
+def test_samples_of_16_bits_give_what_floats_give() -> None:
+    frontend = FrontEnd({"mfcc": {}, "rms": {}})
+    kept = torch.randint(-9_000, 9_000, (2, 8_050), generator=torch.Generator().manual_seed(0)).short()
+    assert torch.equal(frontend.raw(kept), frontend.raw(kept / 32_768))
+
+
 def test_raw_features_stand_for_samples() -> None:
     frontend = FrontEnd({"mfcc": {}, "rms": {}}, deltas=2)
     samples = 0.1 * torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))

@@ -15,6 +15,7 @@ from vocaffect.features.plain import PlainFeature
 from vocaffect.features.registry import build_feature
 from vocaffect.features.spectrum import PowerSpectrum
 from vocaffect.features.waveform import Waveform
+from vocaffect.pcm import FULL_SCALE
 from vocaffect.units import SAMPLE_RATE, seconds_to_samples
 
 LOT = 24
@@ -139,7 +140,7 @@ class FrontEnd(nn.Module):
         """What does not depend on the corpus' statistics, ``(batch, num_frames, num_raw)``: it can be kept.
 
         Features before they are standardised and given deltas, and in the last column whether the frame is active; what
-        stands there for silent frames is never heard.
+        stands there for silent frames is never heard. Samples may have 16 bits, as clips are kept.
         """
         raw, active, *_ = self._raw(samples, None, None)
         return torch.cat([raw, active], dim=-1)
@@ -153,6 +154,8 @@ class FrontEnd(nn.Module):
         self, samples: Tensor, remainder: Tensor | None, level_state: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         buffer = self.framing.joined(samples, remainder)
+        if not buffer.is_floating_point():
+            buffer = buffer.float().mul_(1 / FULL_SCALE)
         frames = self.framing.frames(buffer)
         loudness, level_state = self.level(self.framing.mean_square(buffer, frames), level_state)
         if torch.compiler.is_exporting():
