@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file as read_tensors
 from typer.testing import CliRunner, Result
 
@@ -22,6 +21,7 @@ from vocaffect.corpora import find_clips
 from vocaffect.errors import VocaffectError
 from vocaffect.experiment import start_run, train_run
 from vocaffect.features import FrontEnd, register_feature
+from vocaffect.pcm import Pcm
 from vocaffect.plugins import load_file
 from vocaffect.precompute import Extraction, fill
 from vocaffect.recipe import Recipe
@@ -103,13 +103,13 @@ def test_clips_that_cannot_be_read_are_told_of(corpus: Path, tmp_path: Path) -> 
 class Deadly(Extraction):
     """Takes the process that computes with it."""
 
-    def heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def heard(self, samples: Pcm) -> Pcm:
         os.kill(os.getpid(), signal.SIGKILL)
         return samples
 
 
 class Faulty(Extraction):
-    def heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def heard(self, samples: Pcm) -> Pcm:
         raise VocaffectError("there is no room")
 
 
