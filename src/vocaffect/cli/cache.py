@@ -134,12 +134,15 @@ def _folder(given: Path | None, named: str | None = None) -> Path:
 
 
 def _recipe(config: Path | None, features: list[str] | None) -> "Recipe":
+    from vocaffect.features import registered
     from vocaffect.plugins import load_plugins
     from vocaffect.recipe import make_recipe, read_recipe
 
     changes = [f"frontend.features=[{', '.join(features)}]"] if features else []
     recipe = read_recipe(config, changes) if config else make_recipe({}, changes)
     load_plugins(recipe.plugins)
+    for name in recipe.frontend.features:
+        registered(name)
     return recipe
 
 
