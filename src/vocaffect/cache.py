@@ -45,7 +45,7 @@ class Cache:
         self.text = json.dumps(settings, indent=1, sort_keys=True)
         self.name = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         self.folder, self.counts = folder / self.name, Counter[str]()
-        self._told = self.folder / SETTINGS
+        self._settings = self.folder / SETTINGS
 
     def get(self, sound: str, compute: Callable[[], Values]) -> Values:
         """The values of the clip with this SHA-256; computed and kept if they are not there.
@@ -82,8 +82,8 @@ class Cache:
             VocaffectError: if they cannot be written.
         """
         content = _header(values.shape) + values.astype("<f4", copy=False).tobytes()
-        if not self._told.is_file():
-            self._put(str(self._told), self.text.encode())
+        if not self._settings.is_file():
+            self._put(self._settings, self.text.encode())
         self._put(self._path(sound), self._seal(sound, content) + content)
 
     def _path(self, sound: str) -> str:
@@ -93,7 +93,7 @@ class Cache:
     def _seal(self, sound: str, content: bytes) -> bytes:
         return hashlib.sha256(f"{self.name} {sound} ".encode() + content).digest()
 
-    def _put(self, path: str, content: bytes) -> None:
+    def _put(self, path: Path | str, content: bytes) -> None:
         """Write a file whole; should the power fail, its SHA-256 tells, so nothing waits for the disk."""
         write_bytes(path, content, durable=False)
 
